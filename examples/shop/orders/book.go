@@ -1,0 +1,76 @@
+package main
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// Order is one order. Amount is in cents.
+type Order struct {
+	ID       int      `json:"id"`
+	Customer string   `json:"customer"`
+	Product  int      `json:"product"`
+	Amount   int      `json:"amount"`
+	Notes    []string `json:"notes,omitempty"`
+}
+
+// book keeps orders in memory. The zero value is empty.
+type book struct {
+	mu     sync.Mutex
+	last   int
+	orders map[int]Order // guarded by mu
+}
+
+func (b *book) add(customer string, product, amount int) Order {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.orders == nil {
+		b.orders = map[int]Order{}
+	}
+	b.last++
+	o := Order{ID: b.last, Customer: customer, Product: product, Amount: amount}
+	b.orders[o.ID] = o
+	return o
+}
+
+func (b *book) get(id string) (Order, bool) {
+	return b.update(id, func(*Order) {})
+}
+
+func (b *book) update(id string, change func(*Order)) (Order, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := strconv.Atoi(id)
+	o, found := b.orders[n]
+	if err != nil || !found {
+		return Order{}, false
+	}
+	change(&o)
+	o.Notes = slices.Clip(o.Notes) // a later append never writes into an answer under way
+	b.orders[n] = o
+	return o, true
+}
+
+func (b *book) remove(id string) (Order, bool) {
+	o, found := b.get(id)
+	if found {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.orders, o.ID)
+	}
+	return o, found
+}
+
+func (b *book) of(customer string) []Order {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := []Order{}
+	for _, o := range b.orders {
+		if o.Customer == customer {
+			list = append(list, o)
+		}
+	}
+	slices.SortFunc(list, func(x, y Order) int { return x.ID - y.ID })
+	return list
+}

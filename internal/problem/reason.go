@@ -1,0 +1,236 @@
+package problem
+
+import "fmt"
+
+// Reason is the stable code of how a request ended. The list is closed: a
+// reason that is not in this file cannot be written on the wire, in the journal
+// or in a metric. The zero value is InternalError, so that a forgotten reason
+// denies.
+type Reason uint8
+
+// The reasons, by family. The order is not part of any format: journals and
+// wires carry the code, never the number.
+const (
+	InternalError Reason = iota // must stay the zero value: unknown means refused
+	OK
+
+	RequestMalformed
+	RequestTarget
+	RequestPath
+	RequestQuery
+	RequestHeader
+	RequestHost
+	RequestFraming
+	RequestUpgrade
+	RequestBodyTooLarge
+	RequestHeaderTooLarge
+	RequestTimeout
+	RequestParam
+	RequestContent
+
+	ListenerHost
+	ListenerSNI
+	ListenerCertificate
+	ListenerBusy
+
+	RouteUnknown
+	RouteMethod
+
+	AuthMissing
+	AuthInvalid
+	AuthExpired
+	AuthRevoked
+	AuthAmbiguous
+	AuthCrossSite
+	AuthLogin
+	AuthStepUp
+	AuthUnavailable
+
+	LimitRate
+	LimitAddress
+	LimitBusy
+
+	AccessKind
+	AccessRole
+	AccessScope
+
+	OwnerDenied
+	OwnerUnchecked
+
+	TokenUnavailable
+
+	InsideTokenMissing
+	InsideTokenInvalid
+	InsideTokenExpired
+	InsideRoute
+	InsideCall
+	InsideStale
+	InsideUnavailable
+
+	UpstreamUnreachable
+	UpstreamTimeout
+	UpstreamProtocol
+
+	ZoneNotEnforced
+	ZoneDraining
+
+	JournalFull
+	JournalUnavailable
+
+	AccountInvalid
+	AccountExists
+	AccountUnknown
+	AccountPassword
+	AccountClosed
+
+	AdminInvalid
+	AdminUnknown
+	AdminConflict
+
+	ClientClosed
+
+	reasonCount // keep last
+)
+
+type info struct {
+	code   string
+	status int
+	title  string // public: shown to any caller, so it tells nothing of the inside
+	mend   string // documentation: what an operator or caller can do
+}
+
+// reasons is the closed list. It is indexed by Reason and never written after
+// the program starts; a test proves that it is complete and that codes differ.
+var reasons = [reasonCount]info{
+	InternalError: {"internal.error", 500, "Internal error", "A defect. Search the log by the correlation id."},
+	OK:            {"ok", 200, "Allowed", "The request was allowed and forwarded; the status is the service's."},
+
+	RequestMalformed:      {"request.malformed", 400, "The request is malformed", "The request could not be read as HTTP."},
+	RequestTarget:         {"request.target", 400, "The request target is not accepted", "Only origin-form targets (a path that starts with /) are accepted."},
+	RequestPath:           {"request.path", 400, "The path is ambiguous", "Send the canonical path: no dot segments, empty segments, backslashes, semicolons, NUL, encoded slashes or needless encoding."},
+	RequestQuery:          {"request.query", 400, "The query is ambiguous", "The query must be well-formed name=value pairs joined by &."},
+	RequestHeader:         {"request.header", 400, "A header is not accepted", "Header names may hold letters, digits and hyphens only."},
+	RequestHost:           {"request.host", 400, "The Host is not accepted", "Send exactly one well-formed Host."},
+	RequestFraming:        {"request.framing", 400, "The message framing is ambiguous", "Send either Content-Length or Transfer-Encoding: chunked, once."},
+	RequestUpgrade:        {"request.upgrade", 400, "The upgrade is not accepted", "Upgrades are accepted on declared stream routes only."},
+	RequestBodyTooLarge:   {"request.body_too_large", 413, "The body is too large", "The listener's limits.body bounds it."},
+	RequestHeaderTooLarge: {"request.header_too_large", 431, "The header section is too large", "The listener's limits.header bounds it."},
+	RequestTimeout:        {"request.timeout", 408, "The request took too long", "The listener's header_time and body_rate bound it."},
+	RequestParam:          {"request.param", 400, "A parameter does not have its declared type", "The route's params declare the type of each path and query value."},
+	RequestContent:        {"request.content", 415, "The content type is not accepted", "Send the content type that the route takes."},
+
+	ListenerHost:        {"listener.host", 421, "This host is not served here", "The Host is not among the listener's hosts."},
+	ListenerSNI:         {"listener.sni", 421, "The TLS server name differs from the Host", "Open a connection for this host of its own."},
+	ListenerCertificate: {"listener.certificate", 403, "A client certificate is required", "This listener requires a certificate of its client_ca."},
+	ListenerBusy:        {"listener.busy", 503, "The listener is at its limit", "The listener's connections limit is reached; try again later."},
+
+	RouteUnknown: {"route.unknown", 404, "Not found", "No route of this listener has this path."},
+	RouteMethod:  {"route.method", 405, "Method not allowed", "The path exists with other methods; see Allow."},
+
+	AuthMissing:     {"auth.missing", 401, "Authentication is required", "Send a session, API key or token."},
+	AuthInvalid:     {"auth.invalid", 401, "The credential is not valid", "The credential is unknown, malformed or of another zone."},
+	AuthExpired:     {"auth.expired", 401, "The credential has expired", "Log in again, or rotate the key."},
+	AuthRevoked:     {"auth.revoked", 401, "The credential was revoked", "Log in again."},
+	AuthAmbiguous:   {"auth.ambiguous", 400, "More than one credential was sent", "Send exactly one credential."},
+	AuthCrossSite:   {"auth.cross_site", 403, "The request came from another site", "A cookie session is accepted for unsafe methods from the zone's own origin only."},
+	AuthLogin:       {"auth.login", 401, "E-mail or password is wrong", "The same answer for known and unknown accounts."},
+	AuthStepUp:      {"auth.step_up", 401, "A fresh or stronger login is required", "The route asks for a second factor or a recent login."},
+	AuthUnavailable: {"auth.unavailable", 503, "Authentication is not available", "The account store cannot be reached; nothing is let through meanwhile."},
+
+	LimitRate:    {"limit.rate", 429, "Too many requests", "The route's or listener's rate is used up; see Retry-After."},
+	LimitAddress: {"limit.address", 429, "Too many requests from this address", "The bound per client address is used up; see Retry-After."},
+	LimitBusy:    {"limit.busy", 503, "Busy, try again", "An expensive step (password hashing) is at its memory bound; see Retry-After."},
+
+	AccessKind:  {"access.kind", 403, "This kind of caller is not allowed here", "The route's allow does not name this kind of principal."},
+	AccessRole:  {"access.role", 403, "A role is missing", "The route's roles name none of the caller's."},
+	AccessScope: {"access.scope", 403, "A scope is missing", "The key or token lacks a scope of the route, or the route declares none."},
+
+	OwnerDenied:    {"owner.denied", 404, "Not found", "The object is not the caller's, or there is none."},
+	OwnerUnchecked: {"owner.unchecked", 500, "Internal error", "The handler of an `owner: code` route did not call guard.Owns; its answer was withheld."},
+
+	TokenUnavailable: {"token.unavailable", 503, "The inside token cannot be made", "The token service or its signing key is not available."},
+
+	InsideTokenMissing: {"inside.token_missing", 401, "The inside token is missing", "The service was called past the gateway."},
+	InsideTokenInvalid: {"inside.token_invalid", 401, "The inside token is not valid", "Signature, type, issuer, zone or key do not hold."},
+	InsideTokenExpired: {"inside.token_expired", 401, "The inside token is not in its lifetime", "Expired or not yet valid; check the clocks."},
+	InsideRoute:        {"inside.route", 404, "Not found", "The service's map declares no such route."},
+	InsideCall:         {"inside.call", 403, "The call is not declared", "The caller's map declares no such call."},
+	InsideStale:        {"inside.stale", 503, "The guard's map is too old", "The guard has not heard from control within `staleness`."},
+	InsideUnavailable:  {"inside.unavailable", 503, "The guard is not ready", "The guard has no map or no keys yet."},
+
+	UpstreamUnreachable: {"upstream.unreachable", 502, "The service cannot be reached", "No instance of the service takes connections."},
+	UpstreamTimeout:     {"upstream.timeout", 504, "The service took too long", "The service did not answer within its bound."},
+	UpstreamProtocol:    {"upstream.protocol", 502, "The service answered badly", "The service closed early or broke HTTP."},
+
+	ZoneNotEnforced: {"zone.not_enforced", 503, "Not available", "The route declares a restriction that this version does not enforce yet; it is closed rather than open."},
+	ZoneDraining:    {"zone.draining", 503, "Shutting down", "The process is draining; try another instance."},
+
+	JournalFull:        {"journal.full", 503, "Not available", "The journal is full and nothing can be freed; raise journal.size or shorten retain."},
+	JournalUnavailable: {"journal.unavailable", 503, "Not available", "The journal cannot be written; the door stops before the record does."},
+
+	AccountInvalid:  {"account.invalid", 400, "The request is not valid", "See detail for the field."},
+	AccountExists:   {"account.exists", 409, "The account exists", "Log in instead."},
+	AccountUnknown:  {"account.unknown", 404, "Not found", "No such account or session."},
+	AccountPassword: {"account.password", 422, "The password is not accepted", "See detail: 8 to 128 characters, not commonly used."},
+	AccountClosed:   {"account.closed", 404, "Not found", "Registration is closed in this zone."},
+
+	AdminInvalid:  {"admin.invalid", 400, "The request is not valid", "See detail."},
+	AdminUnknown:  {"admin.unknown", 404, "Not found", "No such object."},
+	AdminConflict: {"admin.conflict", 409, "The object exists or changed", "See detail."},
+
+	ClientClosed: {"client.closed", 499, "The client went away", "Recorded only: the client closed before the answer was whole."},
+}
+
+func (r Reason) info() info {
+	if r >= reasonCount {
+		r = InternalError
+	}
+	return reasons[r]
+}
+
+// Code returns the stable code, `family.name` (or `ok`).
+func (r Reason) Code() string { return r.info().code }
+
+// Status returns the HTTP status that goes with the reason.
+func (r Reason) Status() int { return r.info().status }
+
+// Title returns the public one-line text. It never depends on the request.
+func (r Reason) Title() string { return r.info().title }
+
+// Mend returns what the documentation says about the reason.
+func (r Reason) Mend() string { return r.info().mend }
+
+// String is Code.
+func (r Reason) String() string { return r.Code() }
+
+// MarshalText writes the code.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.Code()), nil }
+
+// UnmarshalText reads a code of the closed list and refuses all others.
+func (r *Reason) UnmarshalText(b []byte) error {
+	got, ok := Parse(string(b))
+	if !ok {
+		return fmt.Errorf("problem: unknown reason %q", b)
+	}
+	*r = got
+	return nil
+}
+
+// Parse returns the reason of a code; ok is false for a code that is not in the list.
+func Parse(code string) (r Reason, ok bool) {
+	for r := range reasonCount {
+		if reasons[r].code == code {
+			return r, true
+		}
+	}
+	return InternalError, false
+}
+
+// All returns the closed list in the order of this file.
+func All() []Reason {
+	all := make([]Reason, 0, reasonCount)
+	for r := range reasonCount {
+		all = append(all, r)
+	}
+	return all
+}

@@ -49,6 +49,7 @@ const (
 	LimitRate
 	LimitAddress
 	LimitBusy
+	LimitUnavailable
 
 	AccessKind
 	AccessRole
@@ -70,6 +71,7 @@ const (
 	UpstreamUnreachable
 	UpstreamTimeout
 	UpstreamProtocol
+	UpstreamBusy
 
 	ZoneNotEnforced
 	ZoneDraining
@@ -140,6 +142,7 @@ var reasons = [reasonCount]info{
 	LimitRate:    {"limit.rate", 429, "Too many requests", "The route's or listener's rate is used up; see Retry-After."},
 	LimitAddress: {"limit.address", 429, "Too many requests from this address", "The bound per client address is used up; see Retry-After."},
 	LimitBusy:    {"limit.busy", 503, "Busy, try again", "An expensive step (password hashing) is at its memory bound; see Retry-After."},
+	LimitUnavailable: {"limit.unavailable", 503, "Not available", "The counters of the limits cannot be reached; nothing is let through uncounted."},
 
 	AccessKind:  {"access.kind", 403, "This kind of caller is not allowed here", "The route's allow does not name this kind of principal."},
 	AccessRole:  {"access.role", 403, "A role is missing", "The route's roles name none of the caller's."},
@@ -161,6 +164,7 @@ var reasons = [reasonCount]info{
 	UpstreamUnreachable: {"upstream.unreachable", 502, "The service cannot be reached", "No instance of the service takes connections."},
 	UpstreamTimeout:     {"upstream.timeout", 504, "The service took too long", "The service did not answer within its bound."},
 	UpstreamProtocol:    {"upstream.protocol", 502, "The service answered badly", "The service closed early or broke HTTP."},
+	UpstreamBusy:        {"upstream.busy", 503, "The service is at its limit", "Every instance has as many requests under way as the gateway allows; try again later."},
 
 	ZoneNotEnforced: {"zone.not_enforced", 503, "Not available", "The route declares a restriction that this version does not enforce yet; it is closed rather than open."},
 	ZoneDraining:    {"zone.draining", 503, "Shutting down", "The process is draining; try another instance."},

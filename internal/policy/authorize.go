@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"slices"
+
+	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
+)
+
+// Authorize judges a principal by a route's allow, roles and scopes, in this
+// order (INTERFACE section 1):
+//
+//   - allow: any kind of the list suffices, and `anonymous` takes everybody;
+//   - roles: any role of the list suffices;
+//   - scopes: all are needed of an API key or OAuth token, and a route without
+//     scopes takes neither; they never limit a session.
+//
+// It returns OK, AuthMissing where a login could help, else AccessKind,
+// AccessRole or AccessScope. A nil principal is anonymous; a kind that is not
+// known is refused everywhere.
+func Authorize(rt *zone.Route, p *Principal) problem.Reason {
+	if p == nil {
+		p = &Principal{}
+	}
+	kind, known := p.Kind.allow()
+	switch {
+	case !known:
+		return problem.AccessKind
+	case rt.Allow&(kind|zone.AllowAnonymous) == 0 && p.Kind == Anonymous:
+		return problem.AuthMissing
+	case rt.Allow&(kind|zone.AllowAnonymous) == 0:
+		return problem.AccessKind
+	}
+	if r := authorizeRoles(rt, p); r != problem.OK {
+		return r
+	}
+	if limited(p) && (len(rt.Scopes) == 0 || !holdsAll(p.Scopes, rt.Scopes)) {
+		return problem.AccessScope
+	}
+	return problem.OK
+}
+
+// AuthorizeCall is Authorize for a request that came from a service which the
+// route's Callers name, on behalf of p. Such a caller satisfies `service`,
+// whoever p is: but roles that the route asks for are asked of p all the same,
+// and so are scopes of a key or OAuth token. A route that does not allow
+// `service` judges p as it does outside.
+func AuthorizeCall(rt *zone.Route, p *Principal) problem.Reason {
+	if rt.Allow&zone.AllowService == 0 {
+		return Authorize(rt, p)
+	}
+	if p == nil {
+		p = &Principal{}
+	}
+	if r := authorizeRoles(rt, p); r != problem.OK {
+		return r
+	}
+	if limited(p) && !holdsAll(p.Scopes, rt.Scopes) {
+		return problem.AccessScope
+	}
+	return problem.OK
+}
+
+func authorizeRoles(rt *zone.Route, p *Principal) problem.Reason {
+	switch {
+	case len(rt.Roles) == 0:
+		return problem.OK
+	case slices.ContainsFunc(rt.Roles, func(role string) bool { return slices.Contains(p.Roles, role) }):
+		return problem.OK
+	case p.Kind == Anonymous:
+		return problem.AuthMissing
+	default:
+		return problem.AccessRole
+	}
+}
+
+// limited says whether scopes limit p: all credentials do but sessions.
+func limited(p *Principal) bool {
+	switch p.Kind {
+	case Anonymous, User, Service:
+		return p.OAuth
+	default:
+		return true
+	}
+}
+
+func holdsAll(held, needed []string) bool {
+	for _, n := range needed {
+		if !slices.Contains(held, n) {
+			return false
+		}
+	}
+	return true
+}
+
+// allow returns the word of `allow` for a kind; false for a kind that is not known.
+func (k Kind) allow() (zone.Allow, bool) {
+	switch k {
+	case Anonymous:
+		return zone.AllowAnonymous, true
+	case User:
+		return zone.AllowUser, true
+	case Key:
+		return zone.AllowKey, true
+	case Client:
+		return zone.AllowClient, true
+	case Service:
+		return zone.AllowService, true
+	default:
+		return 0, false
+	}
+}
+
+// Callers are the services whose `calls` name an operation. The zero value lets
+// nobody call.
+type Callers []string
+
+// Check returns OK when the map lets the service call the operation, else InsideCall.
+func (c Callers) Check(service string) problem.Reason {
+	if service != "" && slices.Contains(c, service) {
+		return problem.OK
+	}
+	return problem.InsideCall
+}

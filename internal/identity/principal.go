@@ -1,0 +1,23 @@
+package identity
+
+import (
+	"context"
+
+	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/problem"
+)
+
+// Principal returns the rights of a user as they are now, for a session that
+// was found valid: the caller adds what the session knows (level, method, time
+// of login, its id). A disabled or deleted account is refused with
+// auth.revoked, the store's absence with auth.unavailable.
+func (id *Identity) Principal(ctx context.Context, user string) (policy.Principal, error) {
+	a, found, err := id.accountByID(ctx, user)
+	if err != nil {
+		return policy.Principal{}, err
+	}
+	if !found || a.Disabled {
+		return policy.Principal{}, problem.New(problem.AuthRevoked, nil)
+	}
+	return policy.Principal{Kind: policy.User, Subject: a.ID, Roles: a.Roles, Version: a.Version}, nil
+}

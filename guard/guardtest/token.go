@@ -1,0 +1,117 @@
+package guardtest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/token"
+)
+
+// TokenOption changes what a token says.
+type TokenOption func(*minting)
+
+type minting struct {
+	subject token.Subject
+	ago     time.Duration
+}
+
+// Roles gives the subject roles.
+func Roles(roles ...string) TokenOption {
+	return func(m *minting) { m.subject.Roles = roles }
+}
+
+// Scopes gives the credential scopes. They limit API keys and OAuth tokens only.
+func Scopes(scopes ...string) TokenOption {
+	return func(m *minting) { m.subject.Scopes = scopes }
+}
+
+// Key makes the credential an API key, in place of a session.
+func Key() TokenOption {
+	return func(m *minting) {
+		m.subject.Method, m.subject.Client = "key", strings.TrimPrefix(m.subject.Subject, "key_")
+	}
+}
+
+// OAuth makes the credential an OAuth token that the subject gave to a client;
+// with the subject as the client, one of client credentials.
+func OAuth(client string) TokenOption {
+	return func(m *minting) { m.subject.Method, m.subject.Client = "oauth", client }
+}
+
+// Level sets the authentication level: 1 one factor (the default), 2 two factors.
+func Level(level int) TokenOption {
+	return func(m *minting) { m.subject.Level = level }
+}
+
+// IssuedAgo moves the token's life of a minute into the past, or, negative, into
+// the future.
+func IssuedAgo(d time.Duration) TokenOption {
+	return func(m *minting) { m.ago = d }
+}
+
+// Token returns an inside token of the subject: a user with a session unless
+// options say otherwise. The subject "anonymous" is nobody.
+func (g *Guard) Token(subject string, options ...TokenOption) string {
+	g.t.Helper()
+	m := minting{subject: token.Subject{Subject: subject, Level: 1, Listener: "public", Method: "session"}}
+	if subject == policy.AnonymousSubject {
+		m.subject.Level, m.subject.Method = 0, ""
+	}
+	for _, o := range options {
+		o(&m)
+	}
+	minter, err := token.NewMinter(token.Config{
+		Zone: g.slice.Zone, Issuer: g.slice.Issuer, Workload: "spiffe://" + g.slice.Zone + "/gateway", Signers: g.key,
+		Clock: func() time.Time { return g.clock().Add(-m.ago) },
+	})
+	if err != nil {
+		g.t.Fatalf("guardtest: %v", err)
+	}
+	tok, err := minter.Mint(context.Background(), m.subject)
+	if err != nil {
+		g.t.Fatalf("guardtest: %v", err)
+	}
+	return tok.Value
+}
+
+// key is the zone's inside key; it implements token.Signers.
+type key struct {
+	id      string
+	private *ecdsa.PrivateKey
+}
+
+func newKey(t testing.TB) key {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatalf("guardtest: %v", err)
+	}
+	id, err := token.KeyID(&private.PublicKey)
+	if err != nil {
+		t.Fatalf("guardtest: %v", err)
+	}
+	return key{id, private}
+}
+
+func (k key) SigningKey(context.Context) (token.SigningKey, error) {
+	return token.SigningKey{ID: k.id, Signer: k.private}, nil
+}
+
+func (k key) PublicKeys(context.Context) ([]token.PublicKey, error) {
+	return []token.PublicKey{{ID: k.id, Key: &k.private.PublicKey}}, nil
+}
+
+func (k key) public(t testing.TB) []byte {
+	t.Helper()
+	set, err := token.MarshalJWKS([]token.PublicKey{{ID: k.id, Key: &k.private.PublicKey}})
+	if err != nil {
+		t.Fatalf("guardtest: %v", err)
+	}
+	return set
+}

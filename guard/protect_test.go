@@ -1,0 +1,248 @@
+package guard_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sallyport.dev/guard"
+	"sallyport.dev/guard/guardtest"
+	"sallyport.dev/internal/problem"
+)
+
+func TestProtect(t *testing.T) {
+	g := newOrders(t)
+	foreign := newOrders(t) // the same zone by name, another key
+	elsewhere := guardtest.New(t, strings.Replace(shop, "zone: shop.example", "zone: evil.example", 1), "orders")
+	h := g.Protect(http.HandlerFunc(echo))
+	user := g.Token("u1", guardtest.Roles("support"))
+	plain := g.Token("u2")
+	anonymous := g.Token("anonymous")
+	key := g.Token("key_1", guardtest.Key(), guardtest.Scopes("orders.read"))
+	keyOther := g.Token("key_1", guardtest.Key(), guardtest.Scopes("orders.write"))
+	catalog, nosy := headers("X-Caller", "catalog"), headers("X-Caller", "nosy")
+
+	// Every refusal stands beside the request that differs in one thing and is allowed.
+	for _, tt := range []struct {
+		name, method, target, token string
+		change                      func(*http.Request)
+		want                        string
+	}{
+		{"anonymous", "GET", "/open", anonymous, nil, "200"},
+		{"no token", "GET", "/open", "", nil, "inside.token_missing"},
+		{"two tokens", "GET", "/open", anonymous, headers("Txn-Token", anonymous), "inside.token_invalid"},
+		{"two tokens in one header", "GET", "/open", anonymous + ", " + anonymous, nil, "inside.token_invalid"},
+		{"no JWT", "GET", "/open", "token", nil, "inside.token_invalid"},
+		{"header tampered", "GET", "/open", tamper(anonymous, 0), nil, "inside.token_invalid"},
+		{"claims tampered", "GET", "/open", tamper(anonymous, 1), nil, "inside.token_invalid"},
+		{"signature tampered", "GET", "/open", tamper(anonymous, 2), nil, "inside.token_invalid"},
+		{"foreign key", "GET", "/open", foreign.Token("anonymous"), nil, "inside.token_invalid"},
+		{"foreign zone", "GET", "/open", elsewhere.Token("anonymous"), nil, "inside.token_invalid"},
+		{"almost expired", "GET", "/mine", g.Token("u1", guardtest.IssuedAgo(58*time.Second)), nil, "200"},
+		{"expired", "GET", "/mine", g.Token("u1", guardtest.IssuedAgo(70*time.Second)), nil, "inside.token_expired"},
+		{"from the future", "GET", "/mine", g.Token("u1", guardtest.IssuedAgo(-time.Minute)), nil, "inside.token_expired"},
+
+		{"HEAD follows GET", "HEAD", "/open", anonymous, nil, "200"},
+		{"other method", "POST", "/open", anonymous, nil, "inside.route"},
+		{"other path", "GET", "/opens", anonymous, nil, "inside.route"},
+		{"trailing slash", "GET", "/open/", anonymous, nil, "inside.route"},
+		{"double slash", "GET", "//open", anonymous, nil, "inside.route"},
+		{"subtree", "GET", "/tree/a/b", anonymous, nil, "200"},
+		{"subtree with dot segments", "GET", "/tree/%2e%2e/mine", anonymous, nil, "inside.route"},
+		{"encoded slash where declared", "GET", "/raw/a%2Fb", user, nil, "200"},
+		{"encoded slash elsewhere", "GET", "/typed/1%2F2", user, nil, "inside.route"},
+
+		{"user", "GET", "/mine", user, nil, "200"},
+		{"nobody on a user's route", "GET", "/mine", anonymous, nil, "auth.missing"},
+		{"key on a user's route", "GET", "/mine", key, nil, "access.kind"},
+		{"role", "GET", "/staff", user, nil, "200"},
+		{"no role", "GET", "/staff", plain, nil, "access.role"},
+		{"scope", "GET", "/keys", key, nil, "200"},
+		{"other scope", "GET", "/keys", keyOther, nil, "access.scope"},
+		{"user on a key's route", "GET", "/keys", user, nil, "access.kind"},
+		{"OAuth user on a route without scopes", "GET", "/mine", g.Token("u1", guardtest.OAuth("app"), guardtest.Scopes("a")), nil, "access.scope"},
+
+		{"declared caller", "GET", "/inner", anonymous, catalog, "200"},
+		{"inside route from outside", "GET", "/inner", user, nil, "inside.route"},
+		{"undeclared caller", "GET", "/inner", anonymous, nosy, "inside.call"},
+		{"unknown caller", "GET", "/inner", anonymous, headers("X-Caller", "Catalog"), "inside.call"},
+		{"empty caller", "GET", "/inner", anonymous, headers("X-Caller", ""), "inside.call"},
+		{"two callers", "GET", "/inner", anonymous, headers("X-Caller", "catalog", "X-Caller", "catalog"), "inside.call"},
+		{"caller of another route", "GET", "/open", anonymous, catalog, "inside.call"},
+		{"caller with role", "GET", "/inner/staff", g.Token("u1", guardtest.Roles("admin")), catalog, "200"},
+		{"caller without role", "GET", "/inner/staff", user, catalog, "access.role"},
+		{"caller on a user's route", "GET", "/mine", user, nosy, "200"},
+		{"caller for nobody on a user's route", "GET", "/mine", anonymous, nosy, "auth.missing"},
+		{"caller for nobody on both's route", "GET", "/both", anonymous, catalog, "200"},
+		{"nobody on both's route", "GET", "/both", anonymous, nil, "auth.missing"},
+		{"caller for a key without scope", "GET", "/keys", keyOther, catalog, "access.scope"},
+
+		{"typed", "GET", "/typed/7?lang=de&x=1", user, nil, "200"},
+		{"path of another type", "GET", "/typed/7a?lang=de", user, nil, "request.param"},
+		{"query of another type", "GET", "/typed/7?lang=fr", user, nil, "request.param"},
+		{"second query value of another type", "GET", "/typed/7?lang=de&lang=fr", user, nil, "request.param"},
+		{"query that does not parse", "GET", "/typed/7?lang=de;x", user, nil, "request.query"},
+		{"rights before params", "GET", "/typed/7a", anonymous, nil, "auth.missing"},
+
+		{"not enforced", "DELETE", "/closed", user, nil, "zone.not_enforced"},
+		{"not enforced, without rights", "DELETE", "/closed", anonymous, nil, "auth.missing"},
+	} {
+		r := g.Request(tt.method, tt.target, tt.token)
+		if tt.change != nil {
+			tt.change(r)
+		}
+		got, w := send(h, r)
+		if got != tt.want {
+			t.Errorf("%s: %s %s = %s, want %s", tt.name, tt.method, tt.target, got, tt.want)
+			continue
+		}
+		if got == "200" {
+			continue
+		}
+		var doc problem.Document
+		if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil || doc.CorrelationID != correlationID || doc.Status != w.Code {
+			t.Errorf("%s: status %d, document %+v, %v", tt.name, w.Code, doc, err)
+		}
+		if strings.Contains(w.Body.String(), "u1") || strings.Contains(w.Body.String(), "once") {
+			t.Errorf("%s: the refusal tells more than its reason: %s", tt.name, w.Body)
+		}
+	}
+}
+
+func TestWhatTheHandlerSees(t *testing.T) {
+	g := newOrders(t)
+	var seen *http.Request
+	h := g.Protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r }))
+	r := g.Request("GET", "/mine?a=1", g.Token("u1", guardtest.Roles("support"), guardtest.Level(2)))
+	for _, name := range []string{
+		"X-User-Id", "X-User-Roles", "x-user-anything", "X_User_Id", "x_user-id", "X-Client-Id", "Sallyport-Client", "sallyport_request", "X-Http-Method-Override",
+	} {
+		r.Header.Set(name, "root")
+	}
+	r.Header.Set("Accept", "text/plain")
+	r.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	before := r.Header.Clone()
+	if got, _ := send(h, r); got != "200" {
+		t.Fatalf("GET /mine = %s, want 200", got)
+	}
+	want := http.Header{
+		"Accept": {"text/plain"}, "X-Correlation-Id": {correlationID},
+		"Traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+	}
+	if len(seen.Header) != len(want) {
+		t.Errorf("the handler sees %v, want %v", seen.Header, want)
+	}
+	for name := range want {
+		if seen.Header.Get(name) != want.Get(name) {
+			t.Errorf("the handler sees %s: %q, want %q", name, seen.Header.Get(name), want.Get(name))
+		}
+	}
+	if r.Header.Get("Txn-Token") != before.Get("Txn-Token") || len(r.Header) != len(before)+1 {
+		t.Errorf("the request itself was changed: %v", r.Header)
+	}
+	p := guard.PrincipalFrom(seen.Context())
+	if p.Kind != guard.User || p.Anonymous() || p.Subject != "u1" || !p.HasRole("support") || p.HasRole("admin") || p.HasScope("a") || p.Level != 2 {
+		t.Errorf("principal %+v", p)
+	}
+	if got := guard.CorrelationID(seen.Context()); got != correlationID {
+		t.Errorf("correlation id %q", got)
+	}
+	if got := guard.TraceID(seen.Context()); got != "0af7651916cd43dd8448eb211c80319c" {
+		t.Errorf("trace id %q", got)
+	}
+	if guard.Caller(seen.Context()) != "" || guard.OwnerRead(seen.Context()) {
+		t.Error("a request of the gateway has a caller or is a read of the guard")
+	}
+	if !guard.Owns(seen.Context(), "u1") || guard.Owns(seen.Context(), "u2") || guard.Owns(seen.Context(), "") {
+		t.Error("Owns is wrong on a route without an owner")
+	}
+}
+
+func TestHealth(t *testing.T) {
+	withHealth := func(path string) string {
+		return strings.Replace(shop, "    routes:\n", "    health: GET "+path+"\n    routes:\n", 1)
+	}
+	for _, tt := range []struct {
+		name, zone, method, target string
+		change                     func(*http.Request)
+		want                       string
+	}{
+		{"declared", withHealth("/healthz"), "GET", "/healthz", nil, "200"},
+		{"not declared", shop, "GET", "/healthz", nil, "inside.token_missing"},
+		{"other path", withHealth("/healthz"), "GET", "/mine", nil, "inside.token_missing"},
+		{"other method", withHealth("/healthz"), "POST", "/healthz", nil, "inside.token_missing"},
+		{"query", withHealth("/healthz"), "GET", "/healthz?x", nil, "inside.token_missing"},
+		{"other spelling", withHealth("/healthz"), "GET", "/%68ealthz", nil, "inside.token_missing"},
+		{"with a token", withHealth("/healthz"), "GET", "/healthz", headers("Txn-Token", "x"), "inside.token_invalid"},
+		{"of a caller", withHealth("/healthz"), "GET", "/healthz", headers("X-Caller", "catalog"), "inside.token_missing"},
+		{"an anonymous route", withHealth("/open"), "GET", "/open", nil, "200"},
+		{"a user's route", withHealth("/mine"), "GET", "/mine", nil, "inside.token_missing"},
+	} {
+		g := guardtest.New(t, tt.zone, "orders")
+		h := g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if p := guard.PrincipalFrom(r.Context()); !p.Anonymous() || r.Header.Get("X-User-Id") != "" {
+				t.Errorf("%s: the handler runs for %+v with %v", tt.name, p, r.Header)
+			}
+			if _, _, err := do(r.Context(), g, "GET", "http://accounts/accounts/7", nil); !errors.Is(err, guard.ErrNoRequest) {
+				t.Errorf("%s: a call without a token: %v", tt.name, err)
+			}
+		}))
+		r := g.Request(tt.method, tt.target, "")
+		r.Header.Set("X-User-Id", "root")
+		if tt.change != nil {
+			tt.change(r)
+		}
+		if got, _ := send(h, r); got != tt.want {
+			t.Errorf("%s: %s %s = %s, want %s", tt.name, tt.method, tt.target, got, tt.want)
+		}
+	}
+}
+
+func TestOutsideOfProtect(t *testing.T) {
+	ctx := t.Context()
+	if p := guard.PrincipalFrom(ctx); p == nil || !p.Anonymous() || p.Subject != "anonymous" {
+		t.Errorf("PrincipalFrom = %+v", p)
+	}
+	if guard.Owns(ctx, "anonymous") || guard.CorrelationID(ctx) != "" || guard.TraceID(ctx) != "" || guard.Caller(ctx) != "" || guard.OwnerRead(ctx) {
+		t.Error("a context from elsewhere tells something")
+	}
+}
+
+func TestConcurrentRequests(t *testing.T) {
+	g := newOrders(t)
+	h := g.Protect(http.HandlerFunc(echo))
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			sub, target, want := "u1", "/users/u1/orders", "200"
+			if i%2 == 1 {
+				sub, want = "u2", "owner.denied"
+			}
+			r := g.Request("GET", target, g.Token(sub))
+			r.Header.Set("X-Correlation-Id", correlationID)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if got := reasonOf(w); got != want {
+				t.Errorf("GET %s as %s = %s, want %s", target, sub, got, want)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkProtect(b *testing.B) {
+	g := newOrders(b)
+	h := g.Protect(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r := g.Request("GET", "/typed/7", g.Token("u1"))
+	r.Header.Set("X-Correlation-Id", correlationID)
+	w := httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeHTTP(w, r)
+	}
+}

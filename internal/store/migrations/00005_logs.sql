@@ -18,8 +18,26 @@ CREATE TABLE log_series (
     UNIQUE (service, route, class, reason)
 ) STRICT;
 
--- A slot is 1048576 * minute + series, minutes counted from 1970: one number as
--- the key keeps a day's rows together and small.
+-- What a chart of a day asks for: few rows, so that it is quick.
+CREATE TABLE log_service_minutes (
+    minute       INTEGER NOT NULL, -- since 1970
+    service      TEXT    NOT NULL, -- empty when no route matched
+    class_0      INTEGER NOT NULL, -- requests by the first digit of the status; 0: any other
+    class_1      INTEGER NOT NULL,
+    class_2      INTEGER NOT NULL,
+    class_3      INTEGER NOT NULL,
+    class_4      INTEGER NOT NULL,
+    class_5      INTEGER NOT NULL,
+    bytes_in     INTEGER NOT NULL,
+    bytes_out    INTEGER NOT NULL,
+    duration_sum INTEGER NOT NULL, -- microseconds
+    duration_max INTEGER NOT NULL, -- microseconds
+    PRIMARY KEY (minute, service)
+) STRICT;
+
+-- The same requests by route, status class and reason. A slot is 1048576 times
+-- the minute plus the series: one number as the key keeps rows small, and those
+-- of a day together.
 CREATE TABLE log_minutes (
     slot         INTEGER NOT NULL PRIMARY KEY,
     requests     INTEGER NOT NULL,

@@ -1,0 +1,143 @@
+// Gateway measures the whole job of the outer door beside nginx and Go's
+// ReverseProxy, both bare: TLS 1.3 kept alive, opaque bearers of 1,000
+// sessions, inside token, correlation id, limit, journal record, one upstream.
+//
+// Each gateway gets one core (taskset), upstream and load the other. Rounds are
+// interleaved, ratios are taken inside a round, and the medians are printed. It
+// needs nginx, wrk and taskset in PATH.
+//
+//	go run ./bench/gateway [-rounds 5] [-seconds 3] [-connections 64] [-only NAMES]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 5, "interleaved rounds")
+	seconds := flag.Int("seconds", 3, "length of a round for each gateway")
+	connections := flag.Int("connections", 64, "connections of the load")
+	only := flag.String("only", "", "comma-separated names of the gateways to run")
+	proxy := flag.String("reverseproxy", "", "(inner use) run Go's bare ReverseProxy: listen,upstream,cert,key")
+	flag.Parse()
+	if *proxy != "" {
+		fatal(runReverseProxy(*proxy))
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	fatal(run(ctx, plan{rounds: *rounds, seconds: *seconds, connections: *connections, only: *only}))
+}
+
+func fatal(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// plan is what to run.
+type plan struct {
+	rounds, seconds, connections int
+	only                         string
+}
+
+// contender is one gateway under test.
+type contender struct {
+	name    string
+	address string
+	start   func(ctx context.Context, b *bed) (*exec.Cmd, error)
+	tokens  bool // the load sends session tokens
+	results []result
+}
+
+// result is one round of one contender.
+type result struct {
+	perSecond float64 // requests
+	cpu       float64 // us of CPU a request, the gateway's process only
+	p50, p99  float64 // ms
+	memory    float64 // MiB resident at the end
+	bad       int     // answers other than 2xx, and errors
+}
+
+func run(ctx context.Context, p plan) error {
+	for _, tool := range []string{"nginx", "wrk", "taskset"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is needed (Debian: nginx-light, wrk, util-linux): %w", tool, err)
+		}
+	}
+	b, err := newBed(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+
+	all := []*contender{
+		{name: "nginx, bare", address: "127.0.0.1:18441", start: startNginx},
+		{name: "Go ReverseProxy, bare", address: "127.0.0.1:18442", start: startReverseProxy},
+		{name: "sallyport, whole job", address: "127.0.0.1:18443", start: startSallyport, tokens: true},
+	}
+	all = slices.DeleteFunc(all, func(c *contender) bool {
+		return p.only != "" && !strings.Contains(p.only, strings.SplitN(c.name, ",", 2)[0])
+	})
+	for round := range p.rounds {
+		for _, c := range all {
+			r, err := b.measure(ctx, c, p)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			c.results = append(c.results, r)
+			fmt.Fprintf(os.Stderr, "round %d  %-24s %8.0f/s  %6.1f us  p50 %.2f ms  p99 %.2f ms  %d bad\n", round+1, c.name, r.perSecond, r.cpu, r.p50, r.p99, r.bad)
+		}
+	}
+	report(all, p)
+	return nil
+}
+
+// report prints the medians, and the ratios taken inside each round.
+func report(all []*contender, p plan) {
+	fmt.Printf("\n%d rounds of %d s, %d connections, medians; one core for the gateway; %s\n\n", p.rounds, p.seconds, p.connections, time.Now().UTC().Format(time.DateOnly))
+	fmt.Println("| gateway | requests/s | of nginx | of ReverseProxy | CPU us/request | p50 ms | p99 ms | MiB |")
+	fmt.Println("|---|---:|---:|---:|---:|---:|---:|---:|")
+	for _, c := range all {
+		fmt.Printf("| %s | %.0f | %s | %s | %.0f | %.2f | %.2f | %.0f |\n", c.name, median(c.results, func(r result) float64 { return r.perSecond }),
+			ratio(c, all, "nginx"), ratio(c, all, "Go"), median(c.results, func(r result) float64 { return r.cpu }),
+			median(c.results, func(r result) float64 { return r.p50 }), median(c.results, func(r result) float64 { return r.p99 }),
+			median(c.results, func(r result) float64 { return r.memory }))
+	}
+}
+
+func median(rs []result, of func(result) float64) float64 {
+	values := make([]float64, len(rs))
+	for i, r := range rs {
+		values[i] = of(r)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// ratio is the median of the in-round ratios of requests/s, with their range.
+func ratio(c *contender, all []*contender, base string) string {
+	i := slices.IndexFunc(all, func(o *contender) bool { return strings.HasPrefix(o.name, base) })
+	if i < 0 || all[i] == c {
+		return "1"
+	}
+	var ratios []result
+	for n, r := range c.results {
+		ratios = append(ratios, result{perSecond: r.perSecond / all[i].results[n].perSecond})
+	}
+	of := func(r result) float64 { return r.perSecond }
+	low, high := ratios[0].perSecond, ratios[0].perSecond
+	for _, r := range ratios {
+		low, high = min(low, r.perSecond), max(high, r.perSecond)
+	}
+	return fmt.Sprintf("%.2f (%.2f-%.2f)", median(ratios, of), low, high)
+}

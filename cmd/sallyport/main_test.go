@@ -1,0 +1,95 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"sallyport.dev/internal/cli"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"sallyport": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScripts runs the command line as a user would; each script of
+// testdata/script is one story.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"freeports": freePorts,
+			"ready":     ready,
+			"exits":     exits,
+		},
+	})
+}
+
+// freePorts sets variables to addresses on loopback that are free just now, and
+// puts them into the files named after --.
+//
+//	freeports PUBLIC ADMIN -- zone.yaml
+func freePorts(ts *testscript.TestScript, _ bool, args []string) {
+	names, files := args, []string(nil)
+	for i, a := range args {
+		if a == "--" {
+			names, files = args[:i], args[i+1:]
+		}
+	}
+	var held []net.Listener
+	for _, name := range names {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		held = append(held, l)
+		ts.Setenv(name, l.Addr().String())
+	}
+	for _, file := range files {
+		text := ts.ReadFile(file)
+		for _, name := range names {
+			text = strings.ReplaceAll(text, "$"+name, ts.Getenv(name))
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+	}
+	for _, l := range held {
+		ts.Check(l.Close())
+	}
+}
+
+// ready waits until `sallyport status` says that the zone of a data folder is.
+func ready(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.Now().Add(time.Minute) // of a broken build; a good one takes a fraction of a second
+	for {
+		if ts.Exec("sallyport", append([]string{"status"}, args...)...) == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the zone did not become ready")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// exits runs a command and compares its exit code.
+//
+//	exits 3 sallyport status --data nowhere
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	if err != nil {
+		x, ok := err.(*exec.ExitError) //nolint:errorlint // Exec returns it as it is
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		code = x.String()[strings.LastIndexByte(x.String(), ' ')+1:]
+	}
+	if code != args[0] {
+		ts.Fatalf("%s: exit code %s, want %s", strings.Join(args[1:], " "), code, args[0])
+	}
+}

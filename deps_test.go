@@ -1,0 +1,131 @@
+package sallyport
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers is the import graph of docs/architecture.md: what each package of ours
+// may import of ours. A package that is not named here is an error, so that a
+// new room is drawn before it is used.
+var layers = map[string][]string{
+	// 0: facts
+	"internal/problem": nil,
+	"internal/obs":     nil,
+	"zone":             nil,
+	// 1: mechanisms
+	"internal/token":   {"internal/problem", "internal/obs", "zone"},
+	"internal/journal": {"internal/problem", "internal/obs", "zone"},
+	"internal/store":   {"internal/problem", "internal/obs", "zone"},
+	"internal/kv":      {"internal/problem", "internal/obs", "zone"},
+	// 2: judgement and keys
+	"internal/policy": {"zone", "internal/problem"}, // pure: no I/O, so that both doors can use it
+	"internal/keys":   {"internal/problem", "internal/obs", "zone", "internal/token", "internal/store"},
+	// 3: parts; never each other
+	"internal/pki":      {"internal/problem", "internal/obs", "zone", "internal/token", "internal/store", "internal/keys", "internal/policy"},
+	"internal/session":  {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/policy"},
+	"internal/identity": {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/keys", "internal/policy"},
+	"internal/logs":     {"internal/problem", "internal/obs", "zone", "internal/store", "internal/journal"},
+	// 5: the doors; they meet the parts through interfaces of their own
+	"internal/gateway": {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store", "internal/kv", "internal/policy"},
+	// side: what services import
+	"guard":           {"zone", "internal/token", "internal/policy", "internal/problem"},
+	"guard/guardtest": {"guard", "zone", "internal/token", "internal/policy", "internal/problem"},
+	// 7: wiring
+	"internal/app":  {"*"},
+	"internal/cli":  {"*"},
+	"cmd/sallyport": {"internal/cli"},
+}
+
+// free are folders that may import what they like: nobody imports them.
+var free = []string{"examples/", "bench/", "scripts/", "e2e"}
+
+const module = "sallyport.dev/"
+
+// production are the packages that must not reach the product by any path: they
+// are for tests.
+var testOnly = []string{"testing", "net/http/httptest", "github.com/chromedp", "github.com/rogpeppe", "github.com/santhosh-tekuri", "golang.org/x/net/http2"}
+
+func TestImportsGoOneWay(t *testing.T) {
+	for pkg, imports := range packages(t) {
+		if isFree(pkg) || pkg == "" {
+			continue
+		}
+		allowed, known := layers[pkg]
+		if !known && strings.HasSuffix(pkg, "test") { // storetest, kvtest: contract suites
+			continue
+		}
+		if !known {
+			t.Errorf("%s is not in the import graph; draw it in docs/architecture.md and here", pkg)
+			continue
+		}
+		for _, imported := range imports {
+			if !slices.Contains(allowed, imported) && !slices.Contains(allowed, "*") && !strings.HasPrefix(imported, pkg+"/") {
+				t.Errorf("%s imports %s, which its layer may not (allowed: %v)", pkg, imported, allowed)
+			}
+		}
+	}
+}
+
+func TestProductHasNoTestCode(t *testing.T) {
+	deps := list(t, "-deps", "-f", "{{.ImportPath}}", "./cmd/sallyport")
+	if !slices.Contains(deps, module+"internal/gateway") {
+		t.Fatal("positive control: the product should import the gateway")
+	}
+	for _, dep := range deps {
+		for _, banned := range testOnly {
+			if dep == banned || strings.HasPrefix(dep, banned+"/") {
+				t.Errorf("the product imports %s, which is for tests", dep)
+			}
+		}
+	}
+}
+
+// TestGatewayHoldsNoUserTable is GW-09: the outer door cannot reach accounts,
+// sessions or signing keys except through the interfaces that app hands it.
+func TestGatewayHoldsNoUserTable(t *testing.T) {
+	deps := list(t, "-deps", "-f", "{{.ImportPath}}", "./internal/gateway")
+	for _, banned := range []string{"internal/identity", "internal/session", "internal/keys", "internal/pki", "internal/token"} {
+		if slices.Contains(deps, module+banned) {
+			t.Errorf("internal/gateway reaches %s", banned)
+		}
+	}
+}
+
+// packages returns the packages of the module with their imports inside it.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for _, line := range list(t, "-f", `{{.ImportPath}}:{{range .Imports}} {{.}}{{end}}`, "./...") {
+		pkg, rest, _ := strings.Cut(line, ":")
+		var own []string
+		for imported := range strings.FieldsSeq(rest) {
+			if inside, ok := strings.CutPrefix(imported, module); ok {
+				own = append(own, inside)
+			}
+		}
+		all[strings.TrimPrefix(strings.TrimPrefix(pkg, "sallyport.dev"), "/")] = own
+	}
+	if len(all) < 10 {
+		t.Fatalf("only %d packages found", len(all))
+	}
+	return all
+}
+
+func isFree(pkg string) bool {
+	return slices.ContainsFunc(free, func(prefix string) bool { return strings.HasPrefix(pkg, prefix) })
+}
+
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v\n%s", args, err, stderr.String())
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}

@@ -1,0 +1,172 @@
+// Package e2e tries the built programs from outside, as a new user would.
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds a step that normally takes well under a second; it decides
+// nothing but how long a broken build hangs.
+const patience = 60 * time.Second
+
+// build makes the binary and the shop's services and returns their folder.
+func build(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	programs := []string{"./cmd/sallyport", "./examples/shop/catalog", "./examples/shop/orders", "./examples/shop/accounts", "./examples/shop/payments"}
+	cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, programs...)...)
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// demo is a running `sallyport demo` and what it printed.
+type demo struct {
+	cmd  *exec.Cmd
+	text string
+	done chan error
+}
+
+// startDemo runs the demo until its text is whole.
+func startDemo(t *testing.T, bin string) *demo {
+	t.Helper()
+	d := &demo{cmd: exec.Command(filepath.Join(bin, "sallyport"), "demo"), done: make(chan error, 1)}
+	stdout, err := d.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	d.cmd.Stderr = &stderr
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.cmd.Process.Kill() })
+	text := make(chan string, 1)
+	go func() {
+		var b strings.Builder
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			b.WriteString(lines.Text() + "\n")
+			if strings.Contains(lines.Text(), "--status 400-499") { // the last line of the text
+				break
+			}
+		}
+		text <- b.String()
+		_, _ = io.Copy(io.Discard, stdout)
+		d.done <- d.cmd.Wait()
+	}()
+	select {
+	case d.text = <-text:
+	case <-time.After(patience):
+		t.Fatalf("the demo did not come up:\n%s", stderr.String())
+	}
+	if !strings.Contains(d.text, "What is not") {
+		t.Fatalf("the demo ended early:\n%s\n%s", d.text, stderr.String())
+	}
+	return d
+}
+
+var expected = regexp.MustCompile(`#.*: (\d{3})`)
+
+// TestDemoLinesWorkAsPasted runs every line that the demo prints, in one shell,
+// and compares the status with what the line promises.
+func TestDemoLinesWorkAsPasted(t *testing.T) {
+	for _, tool := range []string{"curl", "bash"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	d := startDemo(t, build(t))
+
+	script := "shopt -s expand_aliases\n"
+	var want []string // a pattern for the output of each step
+	section := ""
+	for line := range strings.Lines(d.text) {
+		line = strings.TrimRight(line, "\n")
+		if !strings.HasPrefix(line, " ") && line != "" {
+			section = line
+		}
+		cmd := strings.TrimSpace(line)
+		isShell := regexp.MustCompile(`^(try |curl |alias |login\(\)|ALICE=|ID=|/\S*sallyport logs)`).MatchString(cmd)
+		if !isShell {
+			continue
+		}
+		step := ""
+		switch {
+		case expected.MatchString(line):
+			step = `(?s)\n` + expected.FindStringSubmatch(line)[1] + `\n$`
+		case strings.HasPrefix(section, "What is allowed"):
+			step = `(?s)\n20\d\n$`
+		case strings.Contains(cmd, "/auth/logout"):
+			step = `(?s)\n204\n$`
+		case strings.HasSuffix(cmd, "/auth/me"): // after the log-out
+			step = `(?s)\n401\n$`
+		case strings.HasPrefix(cmd, "curl -sS http://127.0.0.1:9003"):
+			step = `inside\.token_missing`
+		case strings.Contains(cmd, "--correlation"):
+			step = `owner\.denied`
+		case strings.Contains(cmd, "--status 400-499"):
+			step = `request\.path`
+		}
+		script += cmd + "\nprintf '\\036'\n"
+		want = append(want, step)
+	}
+	if len(want) < 20 {
+		t.Fatalf("only %d lines found in\n%s", len(want), d.text)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "bash", "-c", script)
+	out, err := shell.CombinedOutput()
+	if err != nil {
+		t.Fatalf("shell: %v\n%s", err, out)
+	}
+	steps := strings.Split(string(out), "\x1e")
+	commands := strings.Split(script, "\nprintf '\\036'\n")
+	for i, pattern := range want {
+		if !regexp.MustCompile(pattern).MatchString(steps[i]) {
+			t.Errorf("%s\n got %q\nwant %s", commands[i], steps[i], pattern)
+		}
+	}
+	d.stop(t)
+}
+
+// stop ends the demo with ctrl-C and checks that every child is gone.
+func (d *demo) stop(t *testing.T) {
+	t.Helper()
+	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-d.done:
+		if err != nil {
+			t.Errorf("the demo ended with %v, want a clean end", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the demo did not end")
+	}
+	for _, address := range []string{"127.0.0.1:8443", "127.0.0.1:8444", "127.0.0.1:8440", "127.0.0.1:8441", "127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003", "127.0.0.1:9004"} {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = c.Close()
+			t.Errorf("%s still answers after the demo ended", address)
+		} else if !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package app
+
+// The bodies of the admin API, as the command line and the admin socket speak
+// them. Times are RFC 3339 UTC; empty means never or none.
+
+// Status is the answer of GET /v1/status.
+type Status struct {
+	Ready     bool             `json:"ready"`
+	NotReady  []string         `json:"not_ready,omitempty"` // what it waits for
+	Zone      string           `json:"zone"`
+	Revision  string           `json:"revision"`
+	Version   string           `json:"version"`
+	Started   string           `json:"started"`
+	Listeners []ListenerStatus `json:"listeners"`
+	Services  []ServiceStatus  `json:"services"`
+	Notices   int              `json:"notices"` // declared and not enforced yet, or weak: see `check`
+}
+
+// ListenerStatus is one open listener.
+type ListenerStatus struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// ServiceStatus counts a service's instances.
+type ServiceStatus struct {
+	Name      string `json:"name"`
+	Instances int    `json:"instances"`
+	Healthy   int    `json:"healthy"`
+}
+
+// NewUser is the body of POST /v1/users.
+type NewUser struct {
+	Email    string   `json:"email"`
+	Password string   `json:"password"`
+	Roles    []string `json:"roles"`
+}
+
+// User is one account.
+type User struct {
+	ID       string   `json:"id"`
+	Email    string   `json:"email"`
+	Roles    []string `json:"roles"`
+	Disabled bool     `json:"disabled"`
+	Created  string   `json:"created"`
+}
+
+// NewPassword is the body of PUT /v1/users/{user}/password.
+type NewPassword struct {
+	Password string `json:"password"`
+}
+
+// Roles is the body of POST /v1/users/{user}/roles/grant and /revoke.
+type Roles struct {
+	Roles []string `json:"roles"`
+}
+
+// NewKey is the body of POST /v1/keys. Life is a Go duration; 0 is a year.
+type NewKey struct {
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"`
+	Life   string   `json:"life"`
+}
+
+// CreatedKey holds the secret of an API key, which is shown this once.
+type CreatedKey struct {
+	ID  string `json:"id"`
+	Key string `json:"key"`
+}
+
+// Key is one API key without its secret.
+type Key struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Scopes   []string `json:"scopes"`
+	Created  string   `json:"created"`
+	Expires  string   `json:"expires"`
+	LastUsed string   `json:"last_used"`
+}
+
+// RotateKey is the body of POST /v1/keys/{id}/rotate. Overlap is a Go duration.
+type RotateKey struct {
+	Overlap string `json:"overlap"`
+}
+
+// Session is one session of a user.
+type Session struct {
+	ID       string `json:"id"`
+	Created  string `json:"created"`
+	LastUsed string `json:"last_used"`
+	Expires  string `json:"expires"`
+	Client   string `json:"client"`
+	Agent    string `json:"agent"`
+}

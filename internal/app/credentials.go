@@ -1,0 +1,115 @@
+package app
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"sallyport.dev/internal/gateway"
+	"sallyport.dev/internal/identity"
+	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/session"
+	"sallyport.dev/internal/token"
+)
+
+// credentials resolves outside credentials for the gateway and for the token
+// service: it is the only place that knows both sessions and accounts.
+type credentials struct {
+	sessions *session.Sessions
+	identity *identity.Identity
+	clock    func() time.Time
+}
+
+// Authenticate returns the principal of a credential and how long that may be
+// remembered. The prefix of the credential says what it is; a key in the place
+// of a session, or the other way round, is not valid.
+func (c *credentials) Authenticate(ctx context.Context, cred gateway.Credential) (policy.Principal, time.Time, error) {
+	value := string(cred.Value)
+	switch {
+	case strings.HasPrefix(value, session.Prefix) && cred.Kind != gateway.KeyCredential:
+		s, err := c.sessions.Lookup(ctx, value)
+		if err != nil {
+			return policy.Principal{}, time.Time{}, err
+		}
+		p, err := c.identity.Principal(ctx, s.User)
+		if err != nil {
+			return policy.Principal{}, time.Time{}, err
+		}
+		p.Session, p.Level, p.AuthTime = s.ID, s.Level, s.AuthTime
+		p.Method = "session"
+		if cred.Kind == gateway.CookieCredential {
+			p.Method = "cookie"
+		}
+		return p, s.ValidUntil, nil
+	case strings.HasPrefix(value, identity.KeyPrefix) && cred.Kind != gateway.CookieCredential:
+		p, until, err := c.identity.ResolveKey(ctx, value)
+		p.Method = "key"
+		if err == nil && until.IsZero() { // it never expires
+			until = c.clock().Add(24 * time.Hour)
+		}
+		return p, until, err
+	}
+	return policy.Principal{}, time.Time{}, problem.New(problem.AuthInvalid, nil)
+}
+
+// exchange is the token service: it mints on sight of the outside credential
+// itself, so that whoever asks cannot name a user.
+type exchange struct {
+	credentials *credentials
+	minter      *token.Minter
+}
+
+// Exchange resolves the credential anew and mints the inside token of its
+// principal. The principal that the gateway has in hand is not believed; only
+// an anonymous one needs no credential.
+func (e *exchange) Exchange(ctx context.Context, cred gateway.Credential, _ *policy.Principal, listener string) (string, time.Time, error) {
+	subject := token.Subject{Subject: policy.AnonymousSubject, Listener: listener, Method: "none"}
+	if cred.Kind != gateway.NoCredential {
+		p, _, err := e.credentials.Authenticate(ctx, cred)
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		subject = token.Subject{
+			Subject: p.Subject, Roles: p.Roles, Scopes: p.Scopes, Level: p.Level,
+			Client: p.Client, Listener: listener, Method: p.Method,
+		}
+	}
+	t, err := e.minter.Mint(ctx, subject)
+	if err != nil {
+		return "", time.Time{}, problem.New(problem.TokenUnavailable, err)
+	}
+	return t.Value, t.Expires, nil
+}
+
+// accountSessions hands sessions to the account service in its own words.
+type accountSessions struct{ sessions *session.Sessions }
+
+func (a accountSessions) Create(ctx context.Context, n identity.NewSession) (string, identity.Session, error) {
+	tok, s, err := a.sessions.Create(ctx, session.NewSession(n))
+	return tok, accountSession(s), err
+}
+
+func (a accountSessions) List(ctx context.Context, user string) ([]identity.Session, error) {
+	list, err := a.sessions.List(ctx, user)
+	out := make([]identity.Session, len(list))
+	for i, s := range list {
+		out[i] = accountSession(s)
+	}
+	return out, err
+}
+
+func (a accountSessions) Revoke(ctx context.Context, user, id string) error {
+	return a.sessions.Revoke(ctx, user, id)
+}
+
+func (a accountSessions) RevokeAll(ctx context.Context, user, except string) (int, error) {
+	return a.sessions.RevokeAll(ctx, user, except)
+}
+
+func accountSession(s session.Session) identity.Session {
+	return identity.Session{
+		ID: s.ID, User: s.User, Created: s.Created, LastUsed: s.LastUsed, Expires: s.Expires,
+		Level: s.Level, Method: s.Method, Client: s.Client, Agent: s.Agent,
+	}
+}

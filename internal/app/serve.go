@@ -1,0 +1,88 @@
+// Package app wires the parts into a process and owns their life cycle: it
+// builds the zone of a map, starts what runs, and drains it in order.
+//
+// It promises that a zone which cannot be served whole is not served at all,
+// and that a stop loses nothing that was acknowledged.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sallyport.dev/zone"
+)
+
+// Options are where a process keeps its state and how it talks.
+type Options struct {
+	Data    string // the data folder
+	RootKey string // the root key; empty: Data + ".root"
+	Run     string // the folder of sockets for other programs; used by later parts
+	Version string
+	Log     *slog.Logger
+}
+
+// Serve runs the whole zone in this process until ctx ends, then drains it.
+func Serve(ctx context.Context, z *zone.Zone, o Options) error {
+	if err := servable(z, o.Log); err != nil {
+		return err
+	}
+	started := time.Now()
+	s, err := build(ctx, z, o)
+	if err != nil {
+		return err
+	}
+	o.Log.Info("serving", "zone", z.Name, "revision", z.Revision[:12], "services", len(z.Services), "start_ms", time.Since(started).Milliseconds())
+	return errors.Join(s.run(ctx), s.close())
+}
+
+// servable tells what is declared and not enforced, and refuses a map that this
+// version cannot serve without breaking what it declares.
+func servable(z *zone.Zone, log *slog.Logger) error {
+	var stops []error
+	for _, n := range z.Notices {
+		switch n.Effect {
+		case zone.StopsServe:
+			stops = append(stops, fmt.Errorf("%s: %s: %s", n.Pos, n.Path, n.Text))
+		case zone.Warning:
+			log.Warn("map: weak", "place", n.Pos.String(), "path", n.Path, "text", n.Text)
+		default:
+			log.Warn("map: declared, not enforced yet", "place", n.Pos.String(), "path", n.Path, "effect", n.Effect.String(), "text", n.Text)
+		}
+	}
+	if len(stops) > 0 {
+		return fmt.Errorf("this version cannot serve the map:\n%w", errors.Join(stops...))
+	}
+	return nil
+}
+
+// run starts everything that runs. The doors stop first: while they drain,
+// keys, journal and the admin socket are still there. A part that fails in the
+// background ends the doors too.
+func (s *system) run(ctx context.Context) error {
+	doors, stopDoors := context.WithCancel(ctx)
+	defer stopDoors()
+	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopInner()
+
+	var background errgroup.Group
+	for _, p := range s.parts {
+		background.Go(func() error {
+			defer stopDoors()
+			if err := p.run(inner); err != nil && inner.Err() == nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			return nil
+		})
+	}
+	err := s.gateway.Serve(doors, s.doors)
+	if doors.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	stopInner()
+	return errors.Join(err, background.Wait())
+}

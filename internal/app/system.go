@@ -1,0 +1,331 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sallyport.dev/internal/gateway"
+	"sallyport.dev/internal/identity"
+	"sallyport.dev/internal/journal"
+	"sallyport.dev/internal/keys"
+	"sallyport.dev/internal/kv"
+	"sallyport.dev/internal/logs"
+	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/pki"
+	"sallyport.dev/internal/session"
+	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/token"
+	"sallyport.dev/zone"
+)
+
+// system is every part of one process, known only to this package.
+type system struct {
+	zone    *zone.Zone
+	log     *slog.Logger
+	clock   func() time.Time
+	version string
+	started time.Time
+
+	folder   *folder
+	db       *store.DB
+	root     *keys.Root
+	ring     *keys.Ring
+	ca       *pki.CA
+	journal  *journal.Journal
+	logs     *logs.Log
+	kv       *kv.Memory
+	sessions *session.Sessions
+	identity *identity.Identity
+	creds    *credentials
+	metrics  *obs.Metrics
+	gateway  *gateway.Gateway
+	doors    map[string]net.Listener // by name of the outside listener
+
+	parts   []part      // what runs beside the doors
+	closers []io.Closer // closed in the reverse order
+}
+
+// part is something that runs until its context ends.
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+// build makes every part of the zone, in the order in which they stand on each
+// other. On an error all that was made is closed again.
+func build(ctx context.Context, z *zone.Zone, o Options) (_ *system, err error) {
+	s := &system{zone: z, log: o.Log, clock: time.Now, version: o.Version, started: time.Now(), metrics: obs.NewMetrics()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	for _, step := range []func(context.Context, Options) error{
+		s.openState, s.openKeys, s.openJournal, s.openAccounts, s.openGateway, s.openAdministration, s.openControl,
+	} {
+		if err := step(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// owns makes close end c.
+func (s *system) owns(c io.Closer) { s.closers = append(s.closers, c) }
+
+// close ends what build made, the last first.
+func (s *system) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i].Close())
+	}
+	return errors.Join(errs...)
+}
+
+// databaseName is the file of the embedded store in the data folder.
+const databaseName = "zone.db"
+
+// openState opens the data folder, the root key and the store. A root key is
+// made only while nothing is sealed in the store: a new key over an old store
+// would leave what it holds unreadable for ever.
+func (s *system) openState(ctx context.Context, o Options) (err error) {
+	if s.folder, err = openFolder(o.Data); err != nil {
+		return err
+	}
+	s.owns(s.folder)
+	rootKey := o.RootKey
+	if rootKey == "" {
+		rootKey = s.folder.dir + ".root"
+	}
+	if err := keys.CheckApart(rootKey, s.folder.dir); err != nil {
+		return err
+	}
+	if s.db, err = store.OpenSQLite(ctx, s.folder.path(databaseName)); err != nil {
+		return err
+	}
+	s.owns(s.db)
+	sealed, err := keys.Sealed(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	if s.root, err = keys.OpenRoot(rootKey, !sealed); err != nil {
+		return err
+	}
+	return s.root.Check(ctx, s.db)
+}
+
+// openKeys opens the ring of the inside tokens and the zone's own CA.
+func (s *system) openKeys(ctx context.Context, _ Options) (err error) {
+	if s.ring, err = keys.NewRing(ctx, s.db, s.root, keys.RingConfig{Name: "txn-token", Clock: s.clock, Log: s.log}); err != nil {
+		return err
+	}
+	s.parts = append(s.parts, part{"inside keys", s.ring.Run})
+	if s.ca, err = pki.OpenCA(ctx, s.db, s.root, s.zone.Name, pki.Options{Clock: s.clock, Log: s.log}); err != nil {
+		return err
+	}
+	return writeFile(s.folder.path("ca.pem"), s.ca.RootPEM(), 0o644)
+}
+
+// writeFile replaces a file as a whole, so that no reader sees half of it.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// openJournal opens the record of requests and its roll-ups.
+func (s *system) openJournal(_ context.Context, _ Options) (err error) {
+	dir := s.folder.path("journal")
+	s.journal, err = journal.Open(dir, journal.Options{
+		Zone: s.zone.Name, Stages: gateway.Stages(), Retain: s.zone.Journal.Retain, Size: s.zone.Journal.Size, Clock: s.clock, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.owns(s.journal)
+	s.logs = logs.New(dir)
+	roller := logs.NewRoller(logs.RollerConfig{DB: s.db, Log: s.logs, Source: s.journal, Retain: s.zone.Journal.Retain, Clock: s.clock, Logger: s.log})
+	s.parts = append(s.parts, part{"roll-ups", roller.Run})
+	return nil
+}
+
+// openAccounts opens sessions and the account service.
+func (s *system) openAccounts(_ context.Context, _ Options) (err error) {
+	s.sessions = session.New(s.db, s.zone.Identity.Sessions, s.clock)
+	s.identity, err = identity.New(identity.Config{DB: s.db, Zone: s.zone, Sessions: accountSessions{s.sessions}, Clock: s.clock, Log: s.log})
+	s.creds = &credentials{sessions: s.sessions, identity: s.identity, clock: s.clock}
+	s.parts = append(s.parts, part{"sessions", func(ctx context.Context) error { return s.sessions.Run(ctx, s.log) }}, part{"revocations", s.pruneRevocations})
+	return err
+}
+
+// pruneRevocations drops revocations that are older than any cache, once an hour.
+func (s *system) pruneRevocations(ctx context.Context) error {
+	const keep, batch = 7 * 24 * time.Hour, 10_000
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if _, err := s.db.PruneRevocations(ctx, s.clock().Add(-keep), batch); err != nil && ctx.Err() == nil {
+			s.log.Warn("old revocations were not removed; tried again in an hour", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// openGateway builds the outer door.
+func (s *system) openGateway(ctx context.Context, _ Options) error {
+	minter, err := token.NewMinter(token.Config{Zone: s.zone.Name, Issuer: s.zone.Issuer(), Workload: "spiffe://" + s.zone.Name + "/gateway", Signers: s.ring, Clock: s.clock})
+	if err != nil {
+		return err
+	}
+	certificates := map[string]gateway.Certificates{}
+	for _, l := range s.zone.Listeners {
+		source, err := s.certificate(ctx, l)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		certificates[l.Name] = source
+	}
+	s.kv = kv.NewMemory(s.clock, maxKeys)
+	s.gateway, err = gateway.New(gateway.Config{
+		Zone: s.zone, Certificates: certificates, Locals: s.locals(),
+		Auth: s.creds, Tokens: &exchange{credentials: s.creds, minter: minter},
+		Journal: s.journal, Limiter: s.kv, Metrics: s.metrics, Log: s.log, Clock: s.clock,
+	})
+	if err != nil {
+		return err
+	}
+	s.db.Subscribe(s.forget)
+	return s.openListeners(ctx)
+}
+
+// forget tells the outer door of a revocation, before the revocation is answered.
+func (s *system) forget(r store.Revocation) {
+	switch r.Kind {
+	case store.KindCredential:
+		s.gateway.Forget(r.Credential)
+	case store.KindSubject:
+		s.gateway.ForgetSubject(r.Subject)
+	}
+}
+
+// openListeners opens every outside listener, so that a zone of which one
+// address is taken does not serve at all. They accept when run serves them.
+func (s *system) openListeners(ctx context.Context) error {
+	s.doors = map[string]net.Listener{}
+	for _, l := range s.zone.Listeners {
+		door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		s.doors[l.Name] = door
+		s.owns(onceClosed{door})
+	}
+	return nil
+}
+
+// onceClosed is a listener that its server may have closed already.
+type onceClosed struct{ net.Listener }
+
+func (o onceClosed) Close() error {
+	if err := o.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// maxKeys bounds the counters of limits: clients times routes.
+const maxKeys = 1 << 20
+
+// certificate returns the source of a listener's certificate and lets it renew itself.
+func (s *system) certificate(ctx context.Context, l *zone.Listener) (*pki.Source, error) {
+	if l.Certificate.Kind == zone.CertificateFiles {
+		files, err := pki.Files(ctx, l.Certificate.Cert, l.Certificate.Key, l.Hosts, pki.Options{Clock: s.clock, Log: s.log})
+		if err != nil {
+			return nil, err
+		}
+		s.parts = append(s.parts, part{"certificate of " + l.Name, files.Run})
+		return files, nil
+	}
+	internal, err := s.ca.ServerCertificate(ctx, l.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	s.parts = append(s.parts, part{"certificate of " + l.Name, internal.Run})
+	return internal, nil
+}
+
+// locals are the account service's operations as the gateway serves them.
+func (s *system) locals() []gateway.Local {
+	var list []gateway.Local
+	for _, r := range s.identity.Routes() {
+		list = append(list, gateway.Local{
+			Listener: s.zone.Identity.Listener, Service: "identity", Method: r.Method, Path: r.Path,
+			Allow: r.Allow, Durable: r.Durable, Body: r.Body, Handler: r.Handler,
+		})
+	}
+	return list
+}
+
+// openAdministration opens the admin socket and the admin listener.
+func (s *system) openAdministration(ctx context.Context, _ Options) error {
+	a := &adminSocket{journal: s.journal, log: s.log, mux: http.NewServeMux()}
+	a.handle("GET /v1/status", s.status)
+	(&administration{identity: s.identity, sessions: s.sessions, clock: s.clock}).routes(a)
+	a.search(&records{log: s.logs, journal: s.journal, clock: s.clock})
+	path := s.folder.path("admin.sock")
+	s.parts = append(s.parts, part{"admin socket", func(ctx context.Context) error { return a.serve(ctx, path) }})
+
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone.Admin)
+	if err != nil {
+		return fmt.Errorf("admin listener: %w", err)
+	}
+	s.owns(onceClosed{l})
+	srv := newHTTPServer(adminHandler(s.zone.Admin, s.metrics, s.waiting), s.log)
+	s.parts = append(s.parts, part{"admin listener", func(ctx context.Context) error { return serveUntil(ctx, srv, l) }})
+	return nil
+}
+
+// openControl opens the control listener where the map needs one.
+func (s *system) openControl(ctx context.Context, _ Options) error {
+	if s.zone.Control == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(s.zone.Control)
+	if err != nil {
+		return err
+	}
+	cert, err := s.ca.ServerCertificate(ctx, []string{host})
+	if err != nil {
+		return err
+	}
+	c := &control{zone: s.zone, keys: s.ring, log: s.log}
+	l, err := c.listen(ctx, cert)
+	if err != nil {
+		return err
+	}
+	s.owns(onceClosed{l})
+	s.parts = append(s.parts, part{"certificate of control", cert.Run}, part{"control listener", func(ctx context.Context) error { return c.serve(ctx, l) }})
+	return nil
+}

@@ -1,0 +1,150 @@
+// Package cli is the command line: one file a verb. It parses, calls
+// internal/app or the admin socket of a running zone, and prints.
+//
+// It promises the exit codes of the reference (0 done, 1 the answer is no, 2
+// used wrongly, 3 could not run), results only on standard output, and
+// `--format json` wherever a table is printed.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit codes.
+const (
+	exitDone  = 0
+	exitNo    = 1
+	exitUsage = 2
+	exitRun   = 3
+)
+
+// commands is the grammar of the command line. The struct tags are the manual:
+// docs/reference/commands.md is made from them.
+type commands struct {
+	Demo   demoCmd   `cmd:"" help:"Run the shop of examples/shop with everything embedded; print urls, logins and what to try."`
+	Init   initCmd   `cmd:"" help:"Write a starter map."`
+	Check  checkCmd  `cmd:"" help:"Validate a map and print who reaches what."`
+	Schema schemaCmd `cmd:"" help:"Print the JSON Schema of the map, for editors."`
+	Diff   diffCmd   `cmd:"" help:"Print who gains and who loses which access between two maps."`
+	Serve  serveCmd  `cmd:"" help:"Run the whole zone in one process, in the foreground."`
+
+	Status  statusCmd  `cmd:"" help:"Tell whether the zone is ready: exit 0 ready, 1 not ready, 3 not running."`
+	User    userCmd    `cmd:"" help:"Add, list, change and remove users."`
+	Role    roleCmd    `cmd:"" help:"Grant and revoke roles of users."`
+	Key     keyCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
+	Session sessionCmd `cmd:"" help:"List and revoke sessions of users."`
+	Logs    logsCmd    `cmd:"" help:"Search the record of requests."`
+
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// env is what a verb runs in.
+type env struct {
+	ctx    context.Context //nolint:containedctx // kong hands one value to Run
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// exit is an error that knows its exit code. Text that is empty prints nothing.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e exit) Unwrap() error { return e.err }
+
+// no ends with code 1: the question was understood and the answer is no.
+func no(err error) error { return exit{exitNo, err} }
+
+// usage ends with code 2: the words are off.
+func usage(err error) error { return exit{exitUsage, err} }
+
+// Main runs the command line and returns the exit code. Interrupt and TERM end
+// the context of the verb.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	e := &env{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
+
+	left := -1 // set when kong itself ends the run: --help
+	parser, err := newParser(e, func(code int) { left = code })
+	if err != nil {
+		fmt.Fprintln(stderr, "sallyport:", err)
+		return exitRun
+	}
+	parsed, err := parser.Parse(args)
+	if left >= 0 {
+		return left
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "sallyport:", err)
+		fmt.Fprintln(stderr, "See `sallyport --help`.")
+		return exitUsage
+	}
+	return e.report(parsed.Run(e))
+}
+
+func newParser(e *env, leave func(int)) (*kong.Kong, error) {
+	return kong.New(&commands{},
+		kong.Name("sallyport"),
+		kong.Description("The secured zone for microservices: one map, two doors, one binary."),
+		kong.Writers(e.stdout, e.stderr),
+		kong.Exit(leave),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+}
+
+// report prints the error of a verb, once, and returns its exit code.
+func (e *env) report(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(e.stderr, "sallyport:", text)
+	}
+	var x exit
+	if errors.As(err, &x) {
+		return x.code
+	}
+	return exitRun
+}
+
+// output is embedded by each verb that prints a table.
+type output struct {
+	Format string `help:"How to print: text or json." enum:"text,json" default:"text"`
+}
+
+// print writes v as JSON, or calls text with a table writer.
+func (o output) print(e *env, v any, text func(w io.Writer)) error {
+	if o.Format == "json" {
+		enc := json.NewEncoder(e.stdout)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+	text(w)
+	return w.Flush()
+}
+
+// dataFlag names the data folder of a running zone.
+type dataFlag struct {
+	Data string `help:"The data folder." default:"./data" type:"path" placeholder:"DIR"`
+}

@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"context"
+	"encoding/binary"
+	"net/http"
+	"time"
+
+	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
+)
+
+// lookupTime bounds a question to the authenticator or the token service.
+const lookupTime = 5 * time.Second
+
+// authenticateStage finds out who the request acts for.
+func authenticateStage(g *Gateway, t *trip) problem.Reason {
+	cred, reason := extract(t.r.Header)
+	t.cred = cred
+	t.entry = t.listener.anonymous
+	if reason == problem.OK {
+		reason = g.crossSite(t)
+	}
+	if reason == problem.OK && cred.Kind != NoCredential {
+		reason = g.authenticate(t)
+	}
+	if reason != problem.OK && t.staleCookie(reason) {
+		reason = g.dropCookie(t)
+	}
+	t.principal = t.entry.principal
+	return reason
+}
+
+// authenticate asks what is remembered, then the authenticator.
+func (g *Gateway) authenticate(t *trip) problem.Reason {
+	key := credentialKey{hash: t.cred.Hash, kind: t.cred.Kind}
+	if e := g.principals.get(key, t.start); e != nil {
+		t.entry = e
+		return problem.OK
+	}
+	e, err := g.lookup(t.r.Context(), key, t.cred)
+	if err != nil {
+		if t.r.Context().Err() != nil {
+			return problem.ClientClosed
+		}
+		return t.failed(err, problem.AuthUnavailable)
+	}
+	t.entry = e
+	return problem.OK
+}
+
+// lookup asks the authenticator, once for all requests that ask the same at a
+// time. The question does not end with the request that began it.
+func (g *Gateway) lookup(ctx context.Context, key credentialKey, cred Credential) (*entry, error) {
+	generation := g.principals.generation.Load()
+	// The generation is part of the name: a request that begins after a revocation
+	// does not join a question that was asked before it.
+	name := string(append(append(binary.BigEndian.AppendUint64(nil, generation), byte(key.kind)), key.hash[:]...))
+	asked := g.lookups.DoChan(name, contained(func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTime)
+		defer cancel()
+		p, valid, err := g.auth.Authenticate(ctx, cred)
+		if err != nil {
+			return nil, err
+		}
+		if p.Kind == policy.Anonymous { // a credential that stands for nobody is none
+			return nil, problem.New(problem.AuthInvalid, nil)
+		}
+		now := g.clock()
+		e := &entry{key: key, number: g.principals.numbers.Add(1), principal: &p, until: now.Add(principalLife)}
+		if valid.Before(e.until) {
+			e.until = valid
+		}
+		if !now.Before(e.until) {
+			return nil, problem.New(problem.AuthExpired, nil)
+		}
+		g.principals.put(e, generation, now)
+		return e, nil
+	}))
+	select {
+	case r := <-asked:
+		e, _ := r.Val.(*entry)
+		return e, r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// crossSite refuses what another site made the browser send: for unsafe methods
+// with a cookie session, and for local routes without any credential too, where a
+// forged form could log the victim in as somebody else. Credentials in a header
+// are not sent by browsers of their own accord.
+func (g *Gateway) crossSite(t *trip) problem.Reason {
+	if t.cred.Kind != CookieCredential && (t.cred.Kind != NoCredential || t.route.local == nil) {
+		return problem.OK
+	}
+	if g.crossOrigin.Check(t.r) != nil {
+		return problem.AuthCrossSite
+	}
+	return problem.OK
+}
+
+// staleCookie reports whether a browser came with the cookie of a session that
+// is over to a page of ours that needs none, such as the login page. It sends
+// the cookie whether it wants to or not and could never log in again.
+func (t *trip) staleCookie(reason problem.Reason) bool {
+	if t.cred.Kind != CookieCredential {
+		return false
+	}
+	switch reason {
+	case problem.AuthInvalid, problem.AuthExpired, problem.AuthRevoked:
+		// In any case the browser is told to forget it.
+		t.extra.Set("Set-Cookie", sessionCookie+"=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
+		return t.route.local != nil && t.route.Allow&zone.AllowAnonymous != 0
+	}
+	return false
+}
+
+// dropCookie goes on without the credential.
+func (g *Gateway) dropCookie(t *trip) problem.Reason {
+	t.cred, t.detail, t.cause = Credential{}, "", nil
+	t.entry = t.listener.anonymous
+	return g.crossSite(t)
+}
+
+// challenge adds the challenge that a 401 must carry (RFC 9110 section 15.5.2),
+// with the error codes of RFC 6750 section 3.1.
+func (g *Gateway) challenge(t *trip, reason problem.Reason) {
+	if reason.Status() != http.StatusUnauthorized {
+		return
+	}
+	value := `Bearer realm="` + g.zone.Name + `"`
+	switch reason {
+	case problem.AuthInvalid, problem.AuthExpired, problem.AuthRevoked:
+		value += `, error="invalid_token"`
+	}
+	t.extra.Set("WWW-Authenticate", value)
+}

@@ -1,0 +1,32 @@
+package gateway
+
+import (
+	"net/url"
+
+	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/problem"
+)
+
+// authorizeStage decides what the gateway can: kind, roles and scopes of the
+// principal, then the types of the parameters. What concerns a single object the
+// guard decides, which sees it.
+//
+// The principal comes first: what a route takes is no business of those who may
+// not call it.
+func authorizeStage(_ *Gateway, t *trip) problem.Reason {
+	if reason := policy.Authorize(t.route.Route, t.principal); reason != problem.OK {
+		return reason
+	}
+	if t.route.params.Empty() {
+		return problem.OK
+	}
+	var query url.Values
+	if t.query != "" {
+		var err error
+		// checkQuery has let pass only what every parser reads alike.
+		if query, err = url.ParseQuery(t.query); err != nil {
+			return problem.RequestQuery
+		}
+	}
+	return t.route.params.Check(&t.values, query)
+}

@@ -1,0 +1,137 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"sallyport.dev/internal/journal"
+	"sallyport.dev/internal/kv"
+	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/policy"
+	"sallyport.dev/zone"
+)
+
+// Authenticator resolves an outside credential. A refusal is a *problem.Error
+// of the auth family; any other error is taken as auth.unavailable. The answer
+// is believed for 30 s, never past validUntil, and never past a Forget.
+type Authenticator interface {
+	Authenticate(ctx context.Context, c Credential) (p policy.Principal, validUntil time.Time, err error)
+}
+
+// TokenService mints the inside token, on sight of the outside credential
+// itself. An anonymous principal comes with the zero Credential. Any error is
+// token.unavailable.
+type TokenService interface {
+	Exchange(ctx context.Context, c Credential, p *policy.Principal, listener string) (value string, expires time.Time, err error)
+}
+
+// Journal keeps the one record of each request. Admit says whether a new
+// request may begin; Append returns when the record has been handed to the
+// kernel, AppendSync when it is on stable storage. Neither keeps r.
+type Journal interface {
+	Admit(admin bool) error
+	Append(r *journal.Record) error
+	AppendSync(r *journal.Record) error
+}
+
+// Limiter takes one from the allowance of a key, in one atomic step; kv.Store
+// has it.
+type Limiter interface {
+	Take(ctx context.Context, key string, rate zone.Rate, now time.Time) (kv.Result, error)
+}
+
+// Certificates is where a listener's certificate comes from; *pki.Source is one.
+type Certificates interface {
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+}
+
+// Local is an operation that this process answers itself: the account service,
+// well-known documents.
+type Local struct {
+	Listener string // the only listener on which it exists
+	Service  string // label of records and metrics, e.g. identity
+	Method   string
+	Path     string // Go ServeMux syntax
+	Allow    zone.Allow
+	Roles    []string
+	Limit    zone.Rate
+	Durable  bool  // its record is on stable storage before the answer leaves
+	Body     int64 // bound of the request body in bytes; 0: the listener's
+	Handler  http.Handler
+}
+
+// Config is all that a gateway needs. Everything is required but where it is said.
+type Config struct {
+	Zone         *zone.Zone
+	Certificates map[string]Certificates // by listener name
+	Locals       []Local                 // may be empty
+	Auth         Authenticator
+	Tokens       TokenService
+	Journal      Journal
+	Limiter      Limiter
+	Metrics      *obs.Metrics
+	Log          *slog.Logger
+
+	Clock     func() time.Time // default time.Now
+	Drain     time.Duration    // how long a stop waits for requests under way; default 10 s
+	Addresses AddressBounds    // default DefaultAddressBounds
+}
+
+const defaultDrain = 10 * time.Second
+
+// check refuses a configuration that would have to guess, and fills in what may
+// be left out.
+func (c *Config) check() error {
+	var missing []string
+	for _, need := range []struct {
+		name string
+		is   bool
+	}{
+		{"Zone", c.Zone != nil}, {"Auth", c.Auth != nil}, {"Tokens", c.Tokens != nil}, {"Journal", c.Journal != nil},
+		{"Limiter", c.Limiter != nil}, {"Metrics", c.Metrics != nil}, {"Log", c.Log != nil},
+	} {
+		if !need.is {
+			missing = append(missing, need.name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("gateway: configuration lacks %v", missing)
+	}
+	if len(c.Zone.Listeners) == 0 {
+		return errors.New("gateway: the zone has no listener")
+	}
+	if len(c.Zone.Listeners) > maxListeners {
+		return fmt.Errorf("gateway: the zone has more than %d listeners", maxListeners)
+	}
+	for _, l := range c.Zone.Listeners {
+		if b := l.Limits; min(b.Body, b.Header, int64(b.HeaderTime), int64(b.Idle), b.BodyRate, int64(b.Connections), int64(b.Streams)) <= 0 {
+			return fmt.Errorf("gateway: listener %s has a limit that bounds nothing", l.Name)
+		}
+		if c.Certificates[l.Name] == nil {
+			return fmt.Errorf("gateway: listener %s has no certificate source", l.Name)
+		}
+	}
+	for _, local := range c.Locals {
+		if c.Zone.Listener(local.Listener) == nil {
+			return fmt.Errorf("gateway: local route %s %s is on unknown listener %q", local.Method, local.Path, local.Listener)
+		}
+		if local.Handler == nil || local.Service == "" {
+			return fmt.Errorf("gateway: local route %s %s needs a handler and a service name", local.Method, local.Path)
+		}
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Drain <= 0 {
+		c.Drain = defaultDrain
+	}
+	if c.Addresses == (AddressBounds{}) {
+		c.Addresses = DefaultAddressBounds()
+	}
+	return nil
+}

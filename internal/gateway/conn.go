@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"sallyport.dev/internal/problem"
+)
+
+// doorway accepts the connections of one listener, within its bounds: so many
+// at once, so many new ones from an address. One beyond them is closed before
+// its handshake costs anything; there is nothing yet to send a reason over, so
+// the metric has it alone.
+type doorway struct {
+	net.Listener
+	listener *listener
+	open     atomic.Int64
+}
+
+// Accept returns the next connection within the bounds.
+func (d *doorway) Accept() (net.Conn, error) {
+	for {
+		raw, err := d.Listener.Accept()
+		if err != nil {
+			return nil, err // net/http tells a passing error from the end
+		}
+		c := &conn{Conn: raw, door: d, peer: peerAddr(raw)}
+		c.trusted = c.listener().trusts(c.peer)
+		switch reason := d.admit(c); reason {
+		case problem.OK:
+			return c, nil
+		default:
+			d.listener.unrouted.count(reason)
+			_ = raw.Close() // nothing was said on it
+		}
+	}
+}
+
+func (d *doorway) admit(c *conn) problem.Reason {
+	// A trusted proxy brings everybody's connections from one address, so it is
+	// bounded by their number alone.
+	if !c.trusted {
+		if ok, _ := d.listener.addresses.take(c.peer, d.listener.gateway.clock()); !ok {
+			return problem.LimitAddress
+		}
+	}
+	if d.open.Add(1) > int64(d.listener.Limits.Connections) {
+		d.open.Add(-1)
+		return problem.ListenerBusy
+	}
+	return problem.OK
+}
+
+func peerAddr(c net.Conn) netip.Addr {
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{} // not of the network; it is bounded as one client
+}
+
+// conn is one accepted connection and what is known of it.
+type conn struct {
+	net.Conn
+	door    *doorway
+	peer    netip.Addr
+	trusted bool // peer is a declared proxy: its X-Forwarded-For is believed
+
+	closed  sync.Once
+	reading atomic.Bool  // bytes of a request have come and no handler has begun
+	begun   atomic.Int64 // requests that reached a handler
+	reset   atomic.Int64 // of them, those that the client took back (HTTP/2)
+
+	certOnce sync.Once
+	certTag  string
+}
+
+type connKey struct{}
+
+func (c *conn) listener() *listener { return c.door.listener }
+
+// Close closes the connection and makes room for another.
+func (c *conn) Close() error {
+	c.closed.Do(func() { c.door.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+// connContext lets every request find its connection. net/http hands over the
+// TLS connection around ours.
+func connContext(ctx context.Context, nc net.Conn) context.Context {
+	if c := under(nc); c != nil {
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	return ctx
+}
+
+func under(nc net.Conn) *conn {
+	if tc, ok := nc.(*tls.Conn); ok {
+		nc = tc.NetConn()
+	}
+	c, _ := nc.(*conn)
+	return c
+}
+
+// connState counts HTTP/1 requests that net/http refused before any handler:
+// bytes came, no handler began, the connection ended.
+func connState(nc net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		// HTTP/1: it is called when the head has been read, or has failed to be, just
+		// before the handler.
+		if c := under(nc); c != nil {
+			c.reading.Store(true)
+		}
+	case http.StateClosed:
+		if c := under(nc); c != nil && c.reading.Load() {
+			c.listener().unrouted.count(problem.RequestMalformed)
+		}
+	}
+}
+
+// serving says that a handler has begun.
+func (c *conn) serving() {
+	c.reading.Store(false)
+	c.begun.Add(1)
+}
+
+// The bound on requests that a client takes back: after resetsFree of them, no
+// more than every second one.
+const resetsFree = 100
+
+// ended counts an HTTP/2 request, and closes the connection of a client that
+// opens streams only to reset them (CVE-2023-44487). net/http bounds how many
+// handlers such a client can keep busy; this ends the exercise.
+func (c *conn) ended(taken bool) {
+	if !taken {
+		return
+	}
+	if n := c.reset.Add(1); n > resetsFree && 2*n > c.begun.Load() {
+		c.listener().unrouted.count(problem.ClientClosed)
+		_ = c.Close() // all its streams fail, which is what it wants
+	}
+}
+
+// certificateTag names the client's certificate in a record: the SHA-256 of its
+// bytes, which no two certificates share.
+func (c *conn) certificateTag(state *tls.ConnectionState) string {
+	c.certOnce.Do(func() {
+		sum := sha256.Sum256(state.PeerCertificates[0].Raw)
+		c.certTag = "client_cert:" + hex.EncodeToString(sum[:])
+	})
+	return c.certTag
+}

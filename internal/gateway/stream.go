@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"sallyport.dev/internal/problem"
+)
+
+// eventStream reports whether the answer is what `stream: sse` declares: a
+// refusal on such a route is an ordinary answer.
+func (a *response) eventStream() bool {
+	if a.status != http.StatusOK {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	return err == nil && kind == "text/event-stream"
+}
+
+// answerStream gives a declared stream: each piece at once, for as long as both
+// sides want and the credential holds, but never silent for longer than the
+// bound. It leaves two records, one before the first byte and one at the end.
+func (g *Gateway) answerStream(t *trip, x *exchange) problem.Reason {
+	if r := g.recordOpen(t); r != problem.OK {
+		return r
+	}
+	v := g.watch(t.r.Context(), t.cred, t.route.Route, x.wire.close)
+	reason := t.pump(x, t.route.service.cfg.streamIdle)
+	if r := v.end(); r != problem.OK {
+		reason = r
+	}
+	if reason != problem.OK {
+		t.reason = reason
+	}
+	g.recordEnd(t)
+	return reason
+}
+
+// pump moves the pieces of a stream until one side ends.
+func (t *trip) pump(x *exchange, idle time.Duration) problem.Reason {
+	x.wire.awaitBody(idle, time.Time{})
+	t.head(x, -1)
+	t.w.WriteHeader(x.status)
+	out := http.NewResponseController(t.w)
+	if err := out.Flush(); err != nil { // the client waits for the head before the first event
+		return t.cutOutside(err)
+	}
+	buf := pieces.Get().(*[pieceSize]byte)
+	defer pieces.Put(buf)
+	for {
+		n, err := x.Read(buf[:])
+		if n > 0 {
+			m, werr := t.w.Write(buf[:n])
+			t.bytesOut += int64(m)
+			if werr == nil {
+				werr = out.Flush()
+			}
+			if werr != nil {
+				return t.cutOutside(werr)
+			}
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			x.finish()
+			return problem.OK
+		default:
+			return t.cutInside(x, err)
+		}
+	}
+}

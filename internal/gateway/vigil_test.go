@@ -1,0 +1,80 @@
+package gateway
+
+import (
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sallyport.dev/internal/journal"
+	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
+)
+
+// A stream ends with the right to it, within a look; without a change it goes on.
+func TestStreamEndsWithTheRight(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Gateway, *fakeAuth) // a while after the stream began
+		reason string
+		after  time.Duration
+	}{
+		{"control", func(*Gateway, *fakeAuth) {}, "ok", 10 * time.Minute},
+		{"session revoked", func(g *Gateway, a *fakeAuth) {
+			a.fail(problem.New(problem.AuthRevoked, nil))
+			g.Forget(hashOf(rootToken))
+		}, "auth.revoked", time.Minute + vigilTime},
+		{"session expired", func(_ *Gateway, a *fakeAuth) { a.fail(problem.New(problem.AuthExpired, nil)) },
+			"auth.expired", time.Minute + principalLife},
+		{"role taken", func(g *Gateway, a *fakeAuth) {
+			a.set(rootToken, policy.Principal{Kind: policy.User, Subject: "root", Level: 1})
+			g.ForgetSubject("root")
+		}, "access.role", time.Minute + vigilTime},
+		{"accounts unreachable", func(g *Gateway, a *fakeAuth) {
+			a.fail(errTest)
+			g.Forget(hashOf(rootToken))
+		}, "auth.unavailable", time.Minute + vigilTime},
+		{"another session revoked", func(g *Gateway, _ *fakeAuth) { g.Forget(hashOf(aliceToken)) }, "ok", 10 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, dial := newPipeService(func(conn *rawConn) {
+					conn.request()
+					conn.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+					for range 10 {
+						time.Sleep(time.Minute)
+						if !conn.say("2\r\n\n\n\r\n") {
+							return
+						}
+					}
+					conn.say("0\r\n\r\n")
+				})
+				rt := sseRoute()
+				rt.Allow, rt.Roles = zone.AllowUser, []string{"admin"}
+				g, kept := watchedGateway(t, s, nil, rt)
+				g.services["shop"].cfg.dial = dial
+				defer s.serving.Wait()
+				defer g.Close()
+				auth := g.auth.(*fakeAuth)
+				go func() {
+					time.Sleep(time.Minute - time.Millisecond) // not at a moment when the vigil looks
+					c.change(g, auth)
+				}()
+				r := httptest.NewRequest("GET", "https://shop.example/live", nil)
+				r.RequestURI, r.URL.Scheme, r.URL.Host, r.RemoteAddr, r.TLS.ServerName = "/live", "", "", "127.0.0.1:4711", "shop.example"
+				r.Header.Set("Authorization", "Bearer "+rootToken)
+				start := time.Now()
+				func() {
+					defer func() { _ = recover() }() // net/http's sign for a broken connection
+					g.serve(g.listeners[0], newTaker(), r)
+				}()
+				took := time.Since(start).Round(time.Second)
+				records := kept.all()
+				if len(records) != 2 || records[1].Kind != journal.KindEnd || records[1].Reason != c.reason || took > c.after || took < time.Minute {
+					t.Errorf("after %v: records %+v, want %s after at most %v", took, records, c.reason, c.after)
+				}
+			})
+		})
+	}
+}

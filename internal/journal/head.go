@@ -1,0 +1,75 @@
+package journal
+
+import (
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+)
+
+// Head is a place in the journal between two records: so many records came
+// before it, and this is the chain value after them. A head that was kept
+// elsewhere anchors the journal: Verify finds out whether the journal still
+// passes through it.
+type Head struct {
+	Segment  uint64
+	Sequence uint64 // of the next record
+	Chain    Chain
+}
+
+// The two heads that a journal keeps in its own folder.
+const (
+	headFile  = "head"  // how far the journal was synced; rewritten with each sync
+	floorFile = "floor" // where the oldest kept segment begins; replaced before older ones are removed
+)
+
+// headForm has a fixed length, so that a head can be rewritten in place by one write.
+const headForm = "sallyport-journal-head segment %020d sequence %020d chain %x"
+
+// MarshalText writes the head as one line without its end, with a checksum.
+func (h Head) MarshalText() ([]byte, error) {
+	line := fmt.Appendf(nil, headForm, h.Segment, h.Sequence, h.Chain[:])
+	return fmt.Appendf(line, " crc %08x", crc32.Checksum(line, castagnoli)), nil
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (h *Head) UnmarshalText(b []byte) error {
+	fields := strings.Split(string(b), " ")
+	if len(fields) != 9 {
+		return fmt.Errorf("journal head: %d fields, want 9", len(fields))
+	}
+	var got Head
+	var err error
+	if got.Segment, err = strconv.ParseUint(fields[2], 10, 63); err != nil {
+		return fmt.Errorf("journal head: segment: %w", err)
+	}
+	if got.Sequence, err = strconv.ParseUint(fields[4], 10, 63); err != nil {
+		return fmt.Errorf("journal head: sequence: %w", err)
+	}
+	chain, err := hex.DecodeString(fields[6])
+	if err != nil || len(chain) != len(got.Chain) {
+		return fmt.Errorf("journal head: chain is not %d bytes of hexadecimal digits", len(got.Chain))
+	}
+	got.Chain = Chain(chain)
+	if want, _ := got.MarshalText(); string(want) != string(b) {
+		return fmt.Errorf("journal head: checksum or form does not hold")
+	}
+	*h = got
+	return nil
+}
+
+// line is what the files hold.
+func (h Head) line() []byte {
+	b, _ := h.MarshalText() // never fails
+	return append(b, '\n')
+}
+
+func parseHeadFile(b []byte) (Head, error) {
+	var h Head
+	line, ok := strings.CutSuffix(string(b), "\n")
+	if !ok {
+		return h, fmt.Errorf("journal head: the line does not end")
+	}
+	return h, h.UnmarshalText([]byte(line))
+}

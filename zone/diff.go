@@ -1,0 +1,187 @@
+package zone
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Direction says whether a change opens or closes.
+type Direction string
+
+// The directions of a change.
+const (
+	Gain  Direction = "gain"   // somebody may do more
+	Lose  Direction = "lose"   // somebody may do less
+	Alter Direction = "change" // otherwise: neither more nor less, or it cannot be told
+)
+
+// Change is one difference of access between two maps.
+type Change struct {
+	Direction Direction `json:"direction"`
+	What      string    `json:"what"` // GET /orders/{id} of orders; listener public; calls of orders
+	Who       string    `json:"who"`  // who gains or loses
+	Text      string    `json:"text"` // what became different
+}
+
+// String is one line: + for gain, - for loss, ~ for the rest.
+func (c Change) String() string {
+	sign := map[Direction]string{Gain: "+", Lose: "-", Alter: "~"}[c.Direction]
+	return sign + " " + c.What + ": " + c.Who + ": " + c.Text
+}
+
+// Diff returns who gains and who loses which access when the map becomes
+// another, sorted by what changes; nil when nobody does. What is equal in
+// effect (order, defaults written out, file names) is no change.
+func Diff(before, after *Zone) []Change {
+	var d difference
+	d.listeners(before, after)
+	d.identity(before, after)
+	d.services(before, after)
+	slices.SortStableFunc(d.changes, func(a, b Change) int {
+		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Text, b.Text))
+	})
+	return d.changes
+}
+
+// difference collects the changes of one thing at a time.
+type difference struct {
+	what    string
+	changes []Change
+}
+
+func (d *difference) add(dir Direction, who, text string) {
+	d.changes = append(d.changes, Change{dir, d.what, who, text})
+}
+
+// set tells the members that a set gained and lost.
+func (d *difference) set(before, after []string, tell func(dir Direction, member string)) {
+	for _, m := range after {
+		if !slices.Contains(before, m) {
+			tell(Gain, m)
+		}
+	}
+	for _, m := range before {
+		if !slices.Contains(after, m) {
+			tell(Lose, m)
+		}
+	}
+}
+
+// flag tells a condition that came (the callers without it lose) or went.
+func (d *difference) flag(before, after bool, who, text string) {
+	switch {
+	case !before && after:
+		d.add(Lose, who, text+" is needed now")
+	case before && !after:
+		d.add(Gain, who, text+" is not needed any more")
+	}
+}
+
+// rate tells a bound that became tighter or wider.
+func (d *difference) rate(before, after Rate, who string) {
+	text := cmp.Or(before.String(), "none") + " became " + cmp.Or(after.String(), "none")
+	switch {
+	case before == after:
+	case after.Count == 0:
+		d.add(Gain, who, "limit: "+text)
+	case before.Count == 0:
+		d.add(Lose, who, "limit: "+text)
+	case after.Window == before.Window && after.Count > before.Count:
+		d.add(Gain, who, "limit: "+text)
+	case after.Window == before.Window:
+		d.add(Lose, who, "limit: "+text)
+	default:
+		d.add(Alter, who, "limit: "+text)
+	}
+}
+
+// value tells a plain difference.
+func (d *difference) value(before, after, who, name string) {
+	if before != after {
+		d.add(Alter, who, name+": "+cmp.Or(before, "none")+" became "+cmp.Or(after, "none"))
+	}
+}
+
+func (d *difference) listeners(before, after *Zone) {
+	names := func(z *Zone) []string { return listenerNames(z) }
+	d.set(names(before), names(after), func(dir Direction, name string) {
+		d.what = "listener " + name
+		if dir == Gain {
+			d.add(Gain, "who reaches "+after.Listener(name).Address, "listener added")
+		} else {
+			d.add(Lose, "who reached "+before.Listener(name).Address, "listener removed")
+		}
+	})
+	for _, a := range after.Listeners {
+		b := before.Listener(a.Name)
+		if b == nil {
+			continue
+		}
+		d.what = "listener " + a.Name
+		d.value(b.Address, a.Address, "everybody", "address")
+		d.set(b.Hosts, a.Hosts, func(dir Direction, host string) {
+			d.add(dir, "clients of "+host, "host "+words(dir))
+		})
+		d.flag(b.ClientCA != "", a.ClientCA != "", "clients without a certificate", "a client certificate")
+		d.flag(!b.Anonymous, !a.Anonymous, "anonymous", "a credential")
+		d.set(prefixes(b), prefixes(a), func(dir Direction, network string) {
+			d.add(dir, "proxies in "+network, "trust in their word on the client's address "+words(dir))
+		})
+		d.rate(b.Limits.Rate, a.Limits.Rate, "everybody")
+	}
+	d.what = "listener admin"
+	d.value(before.Admin, after.Admin, "administrators", "address")
+	d.what = "listener control"
+	d.value(before.Control, after.Control, "services", "address")
+}
+
+func prefixes(l *Listener) []string {
+	list := make([]string, len(l.TrustedProxies))
+	for i, p := range l.TrustedProxies {
+		list[i] = p.String()
+	}
+	return list
+}
+
+func words(dir Direction) string {
+	if dir == Gain {
+		return "added"
+	}
+	return "removed"
+}
+
+func (d *difference) identity(before, after *Zone) {
+	b, a := before.Identity, after.Identity
+	d.what = "identity"
+	d.value(b.Listener, a.Listener, "users", "listener")
+	if b.Registration != a.Registration {
+		dir := Lose
+		if a.Registration > b.Registration { // closed, invited, open
+			dir = Gain
+		}
+		d.add(dir, "who has no account", "registration: "+b.Registration.String()+" became "+a.Registration.String())
+	}
+	d.flag(b.MFARequired, a.MFARequired, "users with one factor", "a second factor")
+	d.set(providerNames(b), providerNames(a), func(dir Direction, name string) {
+		d.add(dir, "users of "+name, "identity provider "+words(dir))
+	})
+	d.set(clientIDs(b), clientIDs(a), func(dir Direction, id string) {
+		d.add(dir, "OAuth client "+id, "client "+words(dir))
+	})
+}
+
+func providerNames(i Identity) []string {
+	list := make([]string, len(i.Providers))
+	for n, p := range i.Providers {
+		list[n] = p.Name
+	}
+	return list
+}
+
+func clientIDs(i Identity) []string {
+	list := make([]string, len(i.Clients))
+	for n, c := range i.Clients {
+		list[n] = c.ID
+	}
+	return list
+}

@@ -1,0 +1,215 @@
+package zone
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (d *difference) services(before, after *Zone) {
+	var names []string
+	for _, s := range slices.Concat(before.Services, after.Services) {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	none := &Service{}
+	for _, name := range slices.Compact(names) {
+		b, a := cmp.Or(before.Service(name), none), cmp.Or(after.Service(name), none)
+		d.routes(before, after, b, a)
+		d.what = "service " + name
+		d.value(innerDoor(b), innerDoor(a), "every caller", "inner door")
+		if b != none && a != none {
+			d.value(upstreams(b), upstreams(a), "every caller", "upstream")
+		}
+		d.set(b.Egress, a.Egress, func(dir Direction, origin string) {
+			d.add(dir, "service "+name, "egress to "+origin+" "+words(dir))
+		})
+		d.set(rights(b), rights(a), func(dir Direction, right string) {
+			d.add(dir, "service "+name, right+" "+words(dir))
+		})
+		d.set(calls(b), calls(a), func(dir Direction, call string) {
+			d.add(dir, "service "+name, "call of "+call+" "+words(dir))
+		})
+	}
+}
+
+func upstreams(s *Service) string {
+	list := make([]string, len(s.Upstreams))
+	for i, u := range s.Upstreams {
+		list[i] = u.URL
+	}
+	return strings.Join(list, ", ")
+}
+
+func innerDoor(s *Service) string {
+	switch {
+	case s.Embedded:
+		return "embedded"
+	case s.Sidecar != "":
+		return "sidecar"
+	default:
+		return ""
+	}
+}
+
+func calls(s *Service) []string {
+	list := make([]string, len(s.Calls))
+	for i, c := range s.Calls {
+		list[i] = c.Method + " " + c.Path + " of " + c.Service
+		if c.AsService {
+			list[i] += " as service"
+		}
+	}
+	return list
+}
+
+func rights(s *Service) []string {
+	var list []string
+	for _, data := range s.Data {
+		for _, table := range sortedKeys(data.Tables) {
+			for _, right := range data.Tables[table].Rights {
+				list = append(list, right+" on "+table+" of "+data.Name)
+			}
+		}
+	}
+	return list
+}
+
+func (d *difference) routes(before, after *Zone, b, a *Service) {
+	of := func(s *Service, op string) *Route {
+		for _, rt := range s.Routes {
+			if rt.Pattern() == op {
+				return rt
+			}
+		}
+		return nil
+	}
+	patterns := func(s *Service) []string {
+		list := make([]string, len(s.Routes))
+		for i, rt := range s.Routes {
+			list[i] = rt.Pattern()
+		}
+		return list
+	}
+	d.set(patterns(b), patterns(a), func(dir Direction, op string) {
+		z, s, verb := after, a, "route added on listener "
+		if dir == Lose {
+			z, s, verb = before, b, "route removed from listener "
+		}
+		rt := of(s, op)
+		d.what = op + " of " + s.Name
+		d.add(dir, z.rowOf(s, rt).who(), verb+rt.Listener)
+	})
+	for _, now := range a.Routes {
+		if was := of(b, now.Pattern()); was != nil {
+			d.what = now.Pattern() + " of " + a.Name
+			d.route(was, now)
+		}
+	}
+}
+
+// route tells how access through one route changed.
+func (d *difference) route(was, now *Route) {
+	d.value(was.Listener, now.Listener, "every caller", "listener")
+	d.set(was.Allow.Kinds(), now.Allow.Kinds(), func(dir Direction, kind string) {
+		d.add(dir, kind, "allow: "+kind+" "+words(dir))
+	})
+	d.roles(was.Roles, now.Roles)
+	d.scopes(was.Scopes, now.Scopes)
+	if o, n := was.Owner, now.Owner; o.Kind == NoOwner || n.Kind == NoOwner {
+		d.flag(o.Kind != NoOwner, n.Kind != NoOwner, "who does not own the object", "ownership ("+cmp.Or(o.String(), n.String())+")")
+	} else {
+		d.value(o.String(), n.String(), "owners", "owner")
+	}
+	d.flag(was.MFA, now.MFA, "users with one factor", "a second factor")
+	d.age(was.MaxAge, now.MaxAge)
+	d.rate(was.Limit, now.Limit, "every caller")
+	d.flag(was.Once, now.Once, "who replays a request", "a new request each time")
+	d.flag(was.Signed, now.Signed, "callers who do not sign", "a signature")
+	d.value(was.Proof.String(), now.Proof.String(), "the gateway", "proof")
+	d.value(was.Stream.String(), now.Stream.String(), "every caller", "stream")
+	d.value(uploadText(was.Upload), uploadText(now.Upload), "every caller", "upload")
+	d.value(paramText(was.Params), paramText(now.Params), "every caller", "params")
+	d.flag(!was.EncodedSlash, !now.EncodedSlash, "paths with %2F", "a path without %2F")
+	d.set(origins(was.CORS), origins(now.CORS), func(dir Direction, origin string) {
+		d.add(dir, "pages of "+origin, "cors "+words(dir))
+	})
+	if closed := len(now.NotEnforced) > 0; closed != (len(was.NotEnforced) > 0) {
+		if closed {
+			d.add(Lose, "every caller", "closed: "+strings.Join(now.NotEnforced, ", ")+" not enforced yet")
+		} else {
+			d.add(Gain, "every caller", "no longer closed: "+strings.Join(was.NotEnforced, ", ")+" was not enforced")
+		}
+	}
+}
+
+// roles: any suffices, and none written asks for none.
+func (d *difference) roles(was, now []string) {
+	switch {
+	case len(was) == 0 && len(now) > 0:
+		d.add(Lose, "callers without role "+strings.Join(now, " or "), "a role is needed now")
+	case len(was) > 0 && len(now) == 0:
+		d.add(Gain, "callers without role "+strings.Join(was, " or "), "no role is needed any more")
+	default:
+		d.set(was, now, func(dir Direction, role string) { d.add(dir, "role "+role, "role "+words(dir)) })
+	}
+}
+
+// scopes: all are needed of keys and tokens, and none written lets none of them pass.
+func (d *difference) scopes(was, now []string) {
+	switch {
+	case len(was) == 0 && len(now) > 0:
+		d.add(Gain, "keys and tokens with scope "+strings.Join(now, " and "), "scopes written")
+	case len(was) > 0 && len(now) == 0:
+		d.add(Lose, "keys and tokens", "scopes removed, and without scopes none of them passes")
+	default:
+		d.set(now, was, func(dir Direction, scope string) { // fewer scopes let more pass
+			verb := "needed now"
+			if dir == Gain {
+				verb = "not needed any more"
+			}
+			d.add(dir, "keys and tokens without scope "+scope, "scope "+verb)
+		})
+	}
+}
+
+func (d *difference) age(was, now time.Duration) {
+	text := "max_age: " + ageText(was) + " became " + ageText(now)
+	switch {
+	case was == now:
+	case now == 0, was != 0 && now > was:
+		d.add(Gain, "users with an older login", text)
+	default:
+		d.add(Lose, "users with an older login", text)
+	}
+}
+
+func ageText(d time.Duration) string {
+	if d == 0 {
+		return "none"
+	}
+	return FormatDuration(d)
+}
+
+func uploadText(u *Upload) string {
+	if u == nil {
+		return ""
+	}
+	return strings.Join(u.Types, ", ") + " to " + FormatSize(u.Size)
+}
+
+func paramText(params []Param) string {
+	list := make([]string, len(params))
+	for i, p := range params {
+		list[i] = p.Name + " " + p.String()
+	}
+	return strings.Join(list, ", ")
+}
+
+func origins(c *CORS) []string {
+	if c == nil {
+		return nil
+	}
+	return c.Origins
+}

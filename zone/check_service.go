@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 )
 
 func (r *reader) checkService(z *Zone, s *Service) {
@@ -33,11 +32,6 @@ func (r *reader) checkService(z *Zone, s *Service) {
 		}
 		if s.Sidecar != "" && s.Sidecar == other.Sidecar {
 			r.fail(r.at(path+".sidecar").value, fmt.Sprintf("services %s and %s have the same sidecar", other.Name, s.Name), "give each service its own")
-		}
-		for _, u := range s.Upstreams {
-			if slices.ContainsFunc(other.Upstreams, func(o Upstream) bool { return o.Address == u.Address && o.Network == u.Network }) {
-				r.fail(u.Pos, fmt.Sprintf("services %s and %s have the same upstream", other.Name, s.Name), "two services are two processes: give each its own address")
-			}
 		}
 	}
 }

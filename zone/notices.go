@@ -18,7 +18,7 @@ func (r *reader) observe(z *Zone) {
 		r.notice(r.at("identity.registration").value, "identity.registration", Warning, "open registration without mail makes accounts of addresses that nobody proved; for development only")
 	}
 	for _, s := range z.Services {
-		r.observeService(s)
+		r.observeService(z, s)
 		for _, rt := range s.Routes {
 			r.observeRoute(rt)
 		}
@@ -29,12 +29,17 @@ func (r *reader) observe(z *Zone) {
 	r.close(z)
 }
 
-func (r *reader) observeService(s *Service) {
+func (r *reader) observeService(z *Zone, s *Service) {
 	path := servicePath(s)
 	if !s.InnerDoor() {
 		r.notice(s.Pos, path, Warning, "no inner door: SV-03 to SV-10 are not met for this service; write `embedded: true` when it uses the package guard")
 	}
 	for _, u := range s.Upstreams {
+		for _, other := range z.Services {
+			if other != s && slices.ContainsFunc(other.Upstreams, func(o Upstream) bool { return o.Address == u.Address && o.Network == u.Network }) {
+				r.notice(u.Pos, path+".upstream", Warning, fmt.Sprintf("service %s has the same upstream: one process cannot be two services", other.Name))
+			}
+		}
 		switch {
 		case !u.Local() || u.Scheme == "https":
 			r.notice(u.Pos, path+".upstream", StopsServe, "inner doors over mutual TLS are not there yet: only http on loopback and unix sockets are dialled")

@@ -123,33 +123,54 @@ func (r *reader) checkForm(rt *Route, path string) {
 	}
 }
 
-// checkConflicts registers the routes of each listener with http.ServeMux,
-// whose rules they follow: no two may take a common request without one being
-// more specific.
+// checkConflicts registers the routes of each listener, and of each service, with
+// http.ServeMux, whose rules they follow: no two may take a common request
+// without one being more specific.
 func (r *reader) checkConflicts(z *Zone) {
-	muxes := map[string]*http.ServeMux{}
-	taken := map[string][]*Route{}
+	meetings := map[string]*meeting{}
 	for _, s := range z.Services {
 		for _, rt := range s.Routes {
-			mux := muxes[rt.Listener]
-			if mux == nil {
-				mux = http.NewServeMux()
-				muxes[rt.Listener] = mux
-			}
-			if register(mux, rt) == "" {
-				taken[rt.Listener] = append(taken[rt.Listener], rt)
-				continue
-			}
-			text, mend := rt.Pattern()+" is refused by http.ServeMux", "write it otherwise"
-			for _, other := range taken[rt.Listener] {
-				if why := conflict(other, rt); why != "" {
-					text, mend = why, "make one of them more specific, or put them on different listeners"
+			for _, name := range meetingsOf(rt) {
+				if meetings[name] == nil {
+					meetings[name] = &meeting{mux: http.NewServeMux()}
+				}
+				if text, mend := meetings[name].take(rt); text != "" {
+					r.fail(rt.Pos, text, mend)
 					break
 				}
 			}
-			r.fail(rt.Pos, text, mend)
 		}
 	}
+}
+
+// meeting is where routes meet: a listener, or the guard of a service.
+type meeting struct {
+	mux    *http.ServeMux
+	routes []*Route
+}
+
+// meetingsOf names where a route meets others. One that services alone may call is on
+// no listener; it meets the others of its service only.
+func meetingsOf(rt *Route) []string {
+	names := []string{"service " + rt.Service.Name}
+	if rt.Allow != AllowService {
+		names = append(names, "listener "+rt.Listener)
+	}
+	return names
+}
+
+// take adds a route, or says why it cannot stand with those that are there.
+func (m *meeting) take(rt *Route) (text, mend string) {
+	if register(m.mux, rt) == "" {
+		m.routes = append(m.routes, rt)
+		return "", ""
+	}
+	for _, other := range m.routes {
+		if why := conflict(other, rt); why != "" {
+			return why, "make one of them more specific, or put them on different listeners"
+		}
+	}
+	return rt.Pattern() + " is refused by http.ServeMux", "write it otherwise"
 }
 
 // conflict says why two routes cannot stand together, "" when they can.

@@ -59,12 +59,14 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("no slice of %s", s.Name)
 			}
 			for _, rt := range s.Routes {
-				routes[rt.Listener] = append(routes[rt.Listener], rt)
+				for _, name := range meetingsOf(rt) {
+					routes[name] = append(routes[name], rt)
+				}
 			}
 		}
-		for listener, list := range routes {
+		for name, list := range routes {
 			if _, err := NewMatcher(list); err != nil {
-				t.Errorf("the matcher of %s refuses what the map takes: %v", listener, err)
+				t.Errorf("the matcher of %s refuses what the map takes: %v", name, err)
 			}
 		}
 		if rows := z.Access(); len(routes) > 0 && len(rows) == 0 {

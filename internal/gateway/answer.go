@@ -16,7 +16,10 @@ import (
 // that is on record. A refusal returned before the head has left is answered as
 // any other; after that it means that the connection must be broken off.
 func (g *Gateway) answer(t *trip, x *exchange) problem.Reason {
-	t.status, t.reason = x.status, x.reason()
+	t.status, t.reason = x.status, problem.OK
+	if svc := t.route.Service; svc != nil && svc.InnerDoor() {
+		t.reason = x.reason()
+	}
 	if x.framing == noBody {
 		x.finish()
 		return g.answerWhole(t, x, nil)
@@ -26,13 +29,16 @@ func (g *Gateway) answer(t *trip, x *exchange) problem.Reason {
 	}
 	buf := pieces.Get().(*[pieceSize]byte)
 	defer pieces.Put(buf)
+	if x.length > pieceSize {
+		return g.answerPieces(t, x, buf, 0)
+	}
 	n, err := x.fill(buf[:])
 	switch err {
 	case io.EOF: // most answers are this small: the connection inside is free before the client is served
 		x.finish()
 		return g.answerWhole(t, x, buf[:n])
 	case nil:
-		return g.answerPieces(t, x, buf)
+		return g.answerPieces(t, x, buf, n)
 	}
 	return t.cutInside(x, err)
 }
@@ -56,13 +62,12 @@ func (g *Gateway) answerWhole(t *trip, x *exchange, body []byte) problem.Reason 
 	return problem.OK
 }
 
-// answerPieces gives an answer of which buf, full, is the beginning. The last
+// answerPieces gives an answer that begins with buf[:n] and has more. The last
 // byte read is held back until another has come or the record is kept, so no
 // piece waits for the next one.
-func (g *Gateway) answerPieces(t *trip, x *exchange, buf *[pieceSize]byte) problem.Reason {
+func (g *Gateway) answerPieces(t *trip, x *exchange, buf *[pieceSize]byte, n int) problem.Reason {
 	t.head(x, x.length)
 	t.w.WriteHeader(x.status)
-	n := len(buf)
 	for {
 		if n > 1 {
 			m, err := t.w.Write(buf[:n-1])
@@ -70,10 +75,10 @@ func (g *Gateway) answerPieces(t *trip, x *exchange, buf *[pieceSize]byte) probl
 			if err != nil {
 				return t.cutOutside(err)
 			}
-			buf[0] = buf[n-1]
+			buf[0], n = buf[n-1], 1
 		}
-		m, err := x.Read(buf[1:])
-		n = 1 + m
+		m, err := x.Read(buf[n:])
+		n += m
 		switch err {
 		case nil:
 		case io.EOF:
@@ -93,7 +98,7 @@ func (g *Gateway) answerPieces(t *trip, x *exchange, buf *[pieceSize]byte) probl
 // cutInside ends a trip whose answer stopped coming from the service.
 func (t *trip) cutInside(x *exchange, err error) problem.Reason {
 	t.cause = err
-	if ctx := t.r.Context(); ctx.Err() != nil { // the wire was closed because the client went away
+	if ctx := t.r.Context(); x.unhook != nil && ctx.Err() != nil { // the wire was closed because the client went away
 		return contextReason(ctx)
 	}
 	x.lease.failed(false, err)
@@ -136,7 +141,8 @@ func (t *trip) head(x *exchange, length int64) {
 }
 
 // reason is what the service's guard says of its refusal (problem.ReasonHeader),
-// OK when it says nothing of the closed list.
+// OK when it says nothing of the closed list. A service without a guard has none
+// to say.
 func (a *response) reason() problem.Reason {
 	if a.status < 400 {
 		return problem.OK

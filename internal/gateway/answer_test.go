@@ -156,7 +156,7 @@ func TestRecordFails(t *testing.T) {
 	for _, c := range []struct {
 		size   int
 		broken bool
-	}{{0, false}, {200, false}, {pieceSize - 1, false}, {pieceSize + 1, true}, {5 * pieceSize, true}} {
+	}{{0, false}, {200, false}, {pieceSize, false}, {pieceSize + 1, true}, {5 * pieceSize, true}} {
 		secret := strings.Repeat("s", c.size)
 		s := newRawService(t, "tcp", always("HTTP/1.1 200 OK\r\nX-Secret: s\r\nContent-Length: "+fmt.Sprint(c.size)+"\r\n\r\n"+secret))
 		g, _ := watchedGateway(t, s, func(*journal.Record) error { return problem.New(problem.JournalFull, errTest) })
@@ -313,12 +313,12 @@ func TestReasonOfTheGuard(t *testing.T) {
 		said   []string
 		want   string
 	}{
+		{404, []string{"owner.denied", "inside.call"}, "ok"},
 		{404, []string{"owner.denied"}, "owner.denied"},
 		{401, []string{"inside.token_expired"}, "inside.token_expired"},
 		{404, nil, "ok"},
 		{500, []string{"made.up"}, "ok"},
 		{200, []string{"owner.denied"}, "ok"},
-		{404, []string{"owner.denied", "inside.call"}, "ok"},
 		{404, []string{""}, "ok"},
 	} {
 		fields := ""
@@ -329,7 +329,12 @@ func TestReasonOfTheGuard(t *testing.T) {
 		g, kept := watchedGateway(t, s, nil)
 		w := newTaker()
 		visit(g, w, "GET", "/")
-		if r := kept.all(); len(r) != 1 || r[0].Reason != c.want || r[0].Status != c.status {
+		g.zone.Services[0].Embedded = false // a service without a guard is not asked
+		visit(g, newTaker(), "GET", "/")
+		if r := kept.all(); len(r) != 2 || r[1].Reason != "ok" {
+			t.Errorf("%d %q: without a guard: records %+v, want ok", c.status, c.said, r)
+		}
+		if r := kept.all(); len(r) == 0 || r[0].Reason != c.want || r[0].Status != c.status {
 			t.Errorf("%d %q: records %+v, want %s", c.status, c.said, r, c.want)
 		}
 		if w.status != c.status || w.sent.String() != "no" || w.header.Get(problem.ReasonHeader) != "" {

@@ -5,11 +5,12 @@ import (
 
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 // authorizeStage decides what the gateway can: kind, roles and scopes of the
-// principal, then the types of the parameters. What concerns a single object the
-// guard decides, which sees it.
+// principal, the types of the parameters, and the owner where the path names it.
+// What else concerns a single object the guard decides, which sees it.
 //
 // The principal comes first: what a route takes is no business of those who may
 // not call it.
@@ -17,6 +18,16 @@ func authorizeStage(_ *Gateway, t *trip) problem.Reason {
 	if reason := policy.Authorize(t.route.Route, t.principal); reason != problem.OK {
 		return reason
 	}
+	if reason := checkParams(t); reason != problem.OK {
+		return reason
+	}
+	if o := t.route.Owner; o.Kind == zone.OwnerPath && !policy.Owns(t.principal, t.values.Get(o.Arg)) {
+		return problem.OwnerDenied
+	}
+	return problem.OK
+}
+
+func checkParams(t *trip) problem.Reason {
 	if t.route.params.Empty() {
 		return problem.OK
 	}

@@ -15,6 +15,7 @@ func TestAuthorizeStage(t *testing.T) {
 		{Method: "GET", Path: "/things/{id}", Allow: zone.AllowUser, Params: []zone.Param{
 			{Name: "id", Kind: zone.ParamInt}, {Name: "sort", Kind: zone.ParamEnum, Enum: []string{"up", "down"}},
 		}},
+		{Method: "GET", Path: "/users/{user}", Allow: zone.AllowUser, Owner: zone.Owner{Kind: zone.OwnerPath, Arg: "user"}},
 	})
 	h := d.client(false)
 	alice, root, key := "Authorization: Bearer "+aliceToken, "Authorization: Bearer "+rootToken, "X-Api-Key: "+keyValue
@@ -37,7 +38,11 @@ func TestAuthorizeStage(t *testing.T) {
 		{"GET", "/things/7?sort=sideways", alice, problem.RequestParam},
 		{"GET", "/things/7?sort=up&sort=sideways", alice, problem.RequestParam},
 		{"GET", "/things/7?s%6frt=sideways", alice, problem.RequestParam}, // decoded before it is compared
-		{"GET", "/things/seven", "", problem.AuthMissing},                 // what a route takes is nobody else's business
+		{"GET", "/users/alice", alice, problem.OK},
+		{"GET", "/users/alice", root, problem.OwnerDenied},
+		{"GET", "/users/Alice", alice, problem.OwnerDenied},
+		{"GET", "/users/anonymous", "", problem.AuthMissing},
+		{"GET", "/things/seven", "", problem.AuthMissing}, // what a route takes is nobody else's business
 	} {
 		var fields []string
 		if c.who != "" {

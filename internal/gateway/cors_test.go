@@ -63,6 +63,9 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("%s: credentials %q", k.name, creds)
 		}
 		if k.status == 204 {
+			if length := got.header.Get("Content-Length"); length != "" { // RFC 9110 section 8.6
+				t.Errorf("%s: Content-Length %q with 204", k.name, length)
+			}
 			vary := strings.Join(got.header["Vary"], ", ")
 			if k.origin != "*" && !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Access-Control-Request-Method") {
 				t.Errorf("%s: Vary %q", k.name, vary)

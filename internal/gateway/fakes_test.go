@@ -193,4 +193,3 @@ func (c oneCertificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, 
 var testHosts = []string{"shop.example", "localhost", "127.0.0.1"}
 
 var theCertificate = sync.OnceValue(func() Certificates { return oneCertificate{theCA().issue("door", testHosts...)} })
-

@@ -12,8 +12,9 @@ import (
 )
 
 // forwardStage sends the request to the route's service and the answer to the
-// client. OK means that the answer has been written and recorded; any other
-// reason, that nothing has been written yet.
+// client. OK means that the answer has been written and recorded. With any other
+// reason either nothing has been written yet, or the head has left and the rest
+// will not: then the connection must be broken off.
 func forwardStage(g *Gateway, t *trip) problem.Reason {
 	out := outgoing{
 		method: t.r.Method, path: t.path, query: t.query, hasQuery: t.hasQuery, host: t.r.Host,
@@ -64,6 +65,7 @@ type failure struct {
 	progress progress
 	dial     bool // the instance cannot be reached
 	stale    bool // on a connection used before: says nothing about the instance
+	gone     bool // the client went away
 	err      *problem.Error
 }
 
@@ -91,11 +93,15 @@ func (s *upstreamSet) send(ctx context.Context, o *outgoing) (*exchange, error) 
 		if fail == nil {
 			return x, nil
 		}
-		if ctx.Err() != nil {
+		if fail.err.Reason.Status() < 500 { // not the service's
+			l.release()
+			return nil, fail.err
+		}
+		if fail.gone {
 			l.release()
 			return nil, problem.New(contextReason(ctx), fail.err)
 		}
-		if fail.err.Reason.Status() >= 500 && !fail.stale {
+		if !fail.stale {
 			l.failed(fail.dial, fail.err)
 		}
 		l.release()
@@ -121,9 +127,9 @@ func (s *upstreamSet) try(ctx context.Context, l lease, o *outgoing, fresh bool)
 		w = l.checkout(deadline)
 	}
 	if w == nil {
-		conn, err := s.cfg.dial(ctx, l.network, l.address)
+		conn, err := l.dial(ctx)
 		if err != nil {
-			return nil, &failure{dial: true, err: problem.New(problem.UpstreamUnreachable, err)}
+			return nil, &failure{dial: true, gone: ctx.Err() != nil, err: problem.New(problem.UpstreamUnreachable, err)}
 		}
 		w = newWire(conn)
 		if err := conn.SetDeadline(deadline); err != nil {
@@ -137,6 +143,7 @@ func (s *upstreamSet) try(ctx context.Context, l lease, o *outgoing, fresh bool)
 		x.unhook = context.AfterFunc(ctx, w.close) // a client that went away ends its request
 	}
 	if fail := x.request(o, s.cfg); fail != nil {
+		fail.gone = ctx.Err() != nil // before hangUp, which may end the context itself: see unwatch
 		x.hangUp()
 		return nil, fail
 	}
@@ -168,12 +175,36 @@ func (x *exchange) request(o *outgoing, cfg upstreamConfig) *failure {
 		return x.broken(false, true, err)
 	}
 	if x.upload != nil {
-		if err := x.upload.settle(x.status); err != nil {
+		if err := x.settle(); err != nil {
 			return &failure{progress: answered, err: err}
 		}
 	}
 	w.awaitBody(cfg.pieceTime, time.Now().Add(cfg.answerTime))
 	return nil
+}
+
+// settle is called when the head of the answer is there and the body may still
+// be on its way. A refusal ends the upload; with any other answer the body is
+// sent to its end first, since HTTP/1.1 clients are served one direction at a
+// time. It returns the client's fault, if that is how the upload ended.
+func (x *exchange) settle() *problem.Error {
+	if x.status >= 300 && !x.upload.ended() {
+		if !x.unwatch() {
+			return problem.New(problem.ClientClosed, nil)
+		}
+		x.upload.halt()
+	}
+	<-x.upload.done
+	return x.upload.fault()
+}
+
+// unwatch stops the watch over the client; false: it has gone already. Where a
+// reader is thrown out of the client's body, net/http takes that for the end of
+// the client and cancels the request, which then means nothing any more.
+func (x *exchange) unwatch() bool {
+	watching := x.unhook == nil || x.unhook()
+	x.unhook = nil
+	return watching
 }
 
 // broken makes a failure of an error on the wire.
@@ -212,8 +243,7 @@ func (x *exchange) finish() {
 	}
 	x.ended = true
 	w := x.wire
-	hooked := x.unhook == nil || x.unhook()
-	clean := hooked && !x.closes && w.br.Buffered() == 0 && (x.upload == nil || x.upload.sentWhole())
+	clean := x.unwatch() && !x.closes && w.br.Buffered() == 0 && (x.upload == nil || x.upload.sentWhole())
 	if clean {
 		if ka := x.header["Keep-Alive"]; len(ka) > 0 {
 			w.noteKeepAlive(ka[0])
@@ -239,9 +269,7 @@ func (x *exchange) abandon() {
 // hangUp closes the connection and waits for the upload, which may not touch
 // the client's body after the handler has returned.
 func (x *exchange) hangUp() {
-	if x.unhook != nil {
-		x.unhook()
-	}
+	x.unwatch()
 	x.wire.close()
 	if x.upload != nil {
 		x.upload.stop()

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -306,31 +307,120 @@ func TestSlowServices(t *testing.T) {
 	}
 }
 
-// A client that goes away takes its request along, and the instance is not
-// blamed for it.
+// A client that goes away takes its request along at once, and the instance is
+// not blamed for it.
 func TestClientGoesAway(t *testing.T) {
-	ended := make(chan bool)
-	arrived := make(chan bool)
-	s := newRawService(t, "tcp", func(c *rawConn) {
-		if c.n > 0 {
-			always(sized("ok"))(c)
-			return
-		}
-		c.request()
-		close(arrived)
-		_, _ = c.br.ReadByte() // until the gateway hangs up
-		close(ended)
-	})
-	set := newTestSet(t, upstreamConfig{}, s)
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { <-arrived; cancel() }()
-	wantReason(t, "cancelled", someOutgoing("GET", "/").sendWith(ctx, set), problem.ClientClosed)
-	<-ended
-	wantRequests(t, "cancelled", s, 1)
-	if in := set.instances[0]; in.failures.Load() != 0 || in.outstanding.Load() != 0 {
-		t.Errorf("failures %d, outstanding %d, want none", in.failures.Load(), in.outstanding.Load())
+	head := "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+	for _, c := range []struct {
+		name  string
+		serve func(*rawConn)
+	}{
+		{"before the answer", func(c *rawConn) { c.request(); c.stay() }},
+		{"in its head", func(c *rawConn) { c.request(); c.say(head[:20]); c.stay() }},
+		{"in its body", func(c *rawConn) { c.request(); c.say(head + "part"); c.stay() }},
+		{"before the request is read", func(*rawConn) { time.Sleep(time.Minute) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, dial := newPipeService(func(conn *rawConn) {
+					if conn.n == 0 {
+						c.serve(conn)
+						return
+					}
+					always(sized("ok"))(conn)
+				})
+				set := newTestSet(t, upstreamConfig{dial: dial}, s)
+				defer s.serving.Wait()
+				defer set.Close()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+				go func() { time.Sleep(time.Second); cancel() }()
+				start := time.Now()
+				wantReason(t, c.name, someOutgoing("GET", "/").sendWith(ctx, set), problem.ClientClosed)
+				if took := time.Since(start); took != time.Second {
+					t.Errorf("took %v, want the second until the client left", took)
+				}
+				if in := set.instances[0]; in.failures.Load() != 0 || in.outstanding.Load() != 0 || s.conns.Load() != 1 {
+					t.Errorf("failures %d, outstanding %d, connections %d", in.failures.Load(), in.outstanding.Load(), s.conns.Load())
+				}
+				wantServed(t, "control", someOutgoing("GET", "/").send(set), "ok")
+			})
+		})
 	}
-	wantServed(t, "control", someOutgoing("GET", "/").send(set), "ok")
+}
+
+// A connection that ends just as it is used again says nothing about the
+// instance: it may have been closed for its age.
+func TestStaleConnection(t *testing.T) {
+	serve := func(c *rawConn) {
+		c.request()
+		c.say(sized("ok"))
+		c.request() // and close
+	}
+	s := newRawService(t, "tcp", serve)
+	set := newTestSet(t, upstreamConfig{}, s)
+	in := set.instances[0]
+	wantServed(t, "first", someOutgoing("GET", "/").send(set), "ok")
+	wantReason(t, "POST", someOutgoing("POST", "/").send(set), problem.UpstreamProtocol)
+	if n := in.failures.Load(); n != 0 {
+		t.Errorf("%d failures after a stale connection, want none", n)
+	}
+	wantServed(t, "second", someOutgoing("GET", "/").send(set), "ok")
+	wantServed(t, "GET", someOutgoing("GET", "/").send(set), "ok") // the second try, on a new connection
+	wantRequests(t, "all", s, 5)
+
+	fresh := newTestSet(t, upstreamConfig{}, newRawService(t, "tcp", func(c *rawConn) { c.request() }))
+	wantReason(t, "control", someOutgoing("POST", "/").send(fresh), problem.UpstreamProtocol)
+	if n := fresh.instances[0].failures.Load(); n != 1 {
+		t.Errorf("%d failures after a fresh connection broke, want 1", n)
+	}
+}
+
+// Whether a request had begun to leave is the kernel's word: only when it took
+// nothing, a request that is not safe goes out again.
+func TestPartOfARequestHasLeft(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		read int // bytes of the request that the service takes before it closes
+		sent int32
+	}{{"nothing", 0, 2}, {"a part", 10, 1}} {
+		s, dial := newPipeService(func(conn *rawConn) {
+			if conn.n == 0 {
+				_, _ = io.ReadFull(conn.Conn, make([]byte, c.read))
+				return
+			}
+			always(sized("ok"))(conn)
+		})
+		set := newTestSet(t, upstreamConfig{dial: dial}, s)
+		got := someOutgoing("POST", "/").send(set)
+		if (got.reason == problem.OK) != (c.sent == 2) || s.conns.Load() != c.sent {
+			t.Errorf("%s: got %v (%v) after %d connections, want %d", c.name, got.reason, got.err, s.conns.Load(), c.sent)
+		}
+	}
+}
+
+// A client that leaves at the very end takes its connection along: the hang-up
+// may still be under way when the next request would use it.
+func TestLeavingAtTheEnd(t *testing.T) {
+	for _, leaves := range []bool{false, true} {
+		s := newRawService(t, "tcp", always(sized("ok")))
+		set := newTestSet(t, upstreamConfig{}, s)
+		ctx, cancel := context.WithCancel(context.Background())
+		x, err := set.send(ctx, someOutgoing("GET", "/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.fill(make([]byte, 9)); err != io.EOF {
+			t.Fatal(err)
+		}
+		if leaves {
+			cancel()
+		}
+		x.finish()
+		cancel()
+		if idle := len(set.instances[0].idle); (idle == 0) != leaves {
+			t.Errorf("client leaves %v: %d idle connections", leaves, idle)
+		}
+	}
 }
 
 // An exchange that is left in the middle gives its connection to nobody.

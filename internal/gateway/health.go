@@ -43,7 +43,7 @@ func (s *upstreamSet) round(ctx context.Context) {
 // own: one in use tells nothing about the next dial.
 func (in *instance) check(ctx context.Context) {
 	s := in.set
-	conn, err := s.cfg.dial(ctx, in.network, in.address)
+	conn, err := in.dial(ctx)
 	if ctx.Err() != nil {
 		return
 	}

@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +15,7 @@ import (
 // time doubles with each ejection until an exchange succeeds.
 type instance struct {
 	set     *upstreamSet
+	scheme  string // http
 	network string // tcp, unix
 	address string
 	url     string // as written in the map
@@ -105,6 +109,17 @@ func (l lease) release() {
 		l.probing.Store(false)
 	}
 	l.outstanding.Add(-1)
+}
+
+// errNoInnerDoor: nothing is said in clear to an instance that is declared to
+// speak TLS.
+var errNoInnerDoor = errors.New("https instances cannot be dialled yet")
+
+func (in *instance) dial(ctx context.Context) (net.Conn, error) {
+	if in.scheme != "http" {
+		return nil, errNoInnerDoor
+	}
+	return in.set.cfg.dial(ctx, in.network, in.address)
 }
 
 // checkout returns an idle connection that still stands, nil when there is none.

@@ -165,7 +165,10 @@ func validTarget(path, query string) bool {
 		return false
 	}
 	for i := range len(path) {
-		if c := path[i]; c <= ' ' || c >= 0x7f || c == '?' || c == '#' || c == '\\' {
+		switch c := path[i]; {
+		case c <= ' ' || c >= 0x7f || c == '?' || c == '#' || c == '\\':
+			return false
+		case c == '%' && (len(path) < i+3 || !isHex(path[i+1]) || !isHex(path[i+2])):
 			return false
 		}
 	}

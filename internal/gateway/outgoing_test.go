@@ -82,6 +82,7 @@ func TestTargetIsRefused(t *testing.T) {
 	for _, c := range []struct{ path, query string }{
 		{"", ""}, {"*", ""}, {"a", ""}, {"//a", ""}, {"http:x%2f..%2fadmin", ""}, {"http://other/", ""},
 		{"/a b", ""}, {"/a\r\nX-User-Id: 1", ""}, {"/a\x00", ""}, {"/a\x7f", ""}, {"/ä", ""}, {"/a\\b", ""}, {"/a?b", ""}, {"/a#b", ""},
+		{"/%", ""}, {"/%2", ""}, {"/%zz", ""}, {"/a%2gb", ""},
 		{"/a", "x=1 HTTP/1.1\r\nX-User-Id: 1"}, {"/a", "x y"}, {"/a", "x#y"}, {"/a", "\x00"}, {"/a", "ä"},
 	} {
 		o := someOutgoing("GET", c.path)
@@ -222,6 +223,7 @@ func newTestBody(s string) *testBody { return &testBody{Reader: *strings.NewRead
 func FuzzAppendHead(f *testing.F) {
 	f.Add("/a/b", "x=1", "X-Custom", "value", "close, X-Custom", "a=1; __Host-session=x")
 	f.Add("/a\r\nGET /b", "", "X-User-Id", "root\r\n\r\nGET /admin HTTP/1.1", "", "")
+	f.Add("/%", "0", "", "", "", "0")
 	f.Add("//evil", "a b", "Transfer_Encoding", "chunked", "Txn-Token", "=;")
 	f.Fuzz(func(t *testing.T, path, query, name, value, connection, cookie string) {
 		o := someOutgoing("GET", path)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,6 +62,11 @@ func TestThrough(t *testing.T) {
 	}
 	if !d.metric("sallyport_requests_total reason=ok route=POST /orders/{id} service=shop 2") {
 		t.Error("the requests are not in the metric")
+	}
+	for n := range 9 {
+		if d.metric(fmt.Sprintf("sallyport_requests_total reason=request.malformed route= service= %d", n+1)) {
+			t.Error("ordinary requests are counted as malformed")
+		}
 	}
 }
 

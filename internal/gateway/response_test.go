@@ -101,6 +101,7 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		{"obfuscated coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"},
 		{"coding in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
 		{"switching protocols", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"},
+		{"switching protocols, and back", "HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
 		{"interim answers without end", strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", interimLimit+1)},
 		{"head too large", "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", headLimit) + "\r\n\r\n"},
 		{"too many fields", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: b\r\n", headLimit/8) + "\r\n"},
@@ -132,6 +133,7 @@ func FuzzResponse(f *testing.F) {
 	f.Add(true, []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\nmore"))
 	f.Add(false, []byte("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"))
 	f.Add(true, []byte("HTTP/1.0 200\r\n\r\nto the end"))
+	f.Add(true, []byte("HTTP/1.1 200 \nTrAnsfer-EnCoding:ChUnked\n\n0\r\n\n"))
 	f.Add(true, []byte("HTTP/1.1 103 \r\n\r\nHTTP/1.1 200 \r\nConnection: close, x\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, get bool, in []byte) {
 		method := map[bool]string{true: "GET", false: "HEAD"}[get]

@@ -133,22 +133,6 @@ func (u *upload) send(p []byte) error {
 
 var errStopped = errors.New("the upload was stopped")
 
-// settle is called when the head of the answer is there. A refusal ends the
-// upload; with any other answer the body is sent to its end first, since
-// HTTP/1.1 clients are served one direction at a time. It returns the client's
-// fault, if that is how the upload ended.
-func (u *upload) settle(status int) *problem.Error {
-	if status >= 300 {
-		select {
-		case <-u.done:
-		default:
-			u.halt()
-		}
-	}
-	<-u.done
-	return u.client.Load()
-}
-
 // halt ends the upload and leaves the wire readable.
 func (u *upload) halt() {
 	u.ending.Store(true)
@@ -158,11 +142,19 @@ func (u *upload) halt() {
 
 // stop ends the upload of a closed wire and waits for its goroutine.
 func (u *upload) stop() {
-	select {
-	case <-u.done:
-	default:
+	if !u.ended() {
 		u.halt()
 		<-u.done
+	}
+}
+
+// ended reports whether the goroutine has come to its end.
+func (u *upload) ended() bool {
+	select {
+	case <-u.done:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -170,14 +162,7 @@ func (u *upload) stop() {
 func (u *upload) fault() *problem.Error { return u.client.Load() }
 
 // sentWhole reports whether the whole body was sent.
-func (u *upload) sentWhole() bool {
-	select {
-	case <-u.done:
-		return u.whole
-	default:
-		return false
-	}
-}
+func (u *upload) sentWhole() bool { return u.ended() && u.whole }
 
 // bodyFault says why the client's body could not be read.
 func bodyFault(ctx context.Context, err error) *problem.Error {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 // scriptBody is a client's body of which each piece comes when the test says so.
@@ -196,6 +198,7 @@ func TestServiceStopsReading(t *testing.T) {
 	}{
 		{"control", always(sized("ok")), problem.OK, 200},
 		{"stands still", func(c *rawConn) { c.head(); time.Sleep(time.Hour) }, problem.UpstreamTimeout, 0},
+		{"reads all and says nothing", func(c *rawConn) { c.request(); c.stay() }, problem.UpstreamTimeout, 0},
 		{"closes", func(c *rawConn) { c.head() }, problem.UpstreamProtocol, 0},
 		{"answers and stands still", func(c *rawConn) {
 			c.head()
@@ -247,4 +250,86 @@ func TestSlowUploadIsNotTheServicesFault(t *testing.T) {
 		}()
 		wantServed(t, "slow upload", someOutgoing("POST", "/").withBody(b, -1).send(set), "ok")
 	})
+}
+
+// The whole way, over both protocols: what is sent arrives, and an early refusal
+// is heard.
+func TestUploadThroughTheDoor(t *testing.T) {
+	body := strings.Repeat("0123456789abcdef", 600<<10/16)
+	s := newRawService(t, "tcp", func(c *rawConn) {
+		for {
+			head, ok := c.head()
+			if !ok {
+				return
+			}
+			if strings.HasPrefix(head, "POST /refused ") {
+				c.say("HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+				c.stay()
+				return
+			}
+			if strings.HasPrefix(head, "POST /broken ") {
+				_, _ = io.CopyN(io.Discard, c.br, 100<<10)
+				return
+			}
+			r, err := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader(head), c.br)))
+			if err != nil {
+				return
+			}
+			got, err := io.ReadAll(r.Body)
+			if err != nil || string(got) != body {
+				c.say("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
+				return
+			}
+			c.say(sized("whole"))
+			if r.ContentLength < 0 { // the reader above may have taken what follows
+				return
+			}
+		}
+	})
+	d := openDoor(t, []*zone.Route{anything("POST")}, behind(s))
+	for _, http2 := range []bool{false, true} {
+		for _, known := range []bool{true, false} {
+			var rd io.Reader = strings.NewReader(body)
+			if !known {
+				rd = io.MultiReader(rd) // hides the length from net/http
+			}
+			resp, err := d.client(http2).Post("https://shop.example/taken", "text/plain", rd)
+			if err != nil {
+				t.Fatalf("http2 %v, known %v: %v", http2, known, err)
+			}
+			got, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if resp.StatusCode != 200 || string(got) != "whole" || err != nil {
+				t.Errorf("http2 %v, known %v: got %d %q %v", http2, known, resp.StatusCode, got, err)
+			}
+			if r := d.last(); r.BytesIn != int64(len(body)) || r.Reason != "ok" {
+				t.Errorf("http2 %v, known %v: record %+v", http2, known, r)
+			}
+		}
+		// An HTTP/1 client may find the connection closed while it still writes; the
+		// record tells what it was told.
+		early := func(path string, body io.Reader, status int, reason string) {
+			resp, err := d.client(http2).Post("https://shop.example"+path, "text/plain", body)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			if err != nil && http2 || err == nil && resp.StatusCode != status {
+				t.Errorf("%s, http2 %v: got %v %v, want %d", path, http2, resp, err, status)
+			}
+			if r := d.last(); r.Status != status || r.Reason != reason {
+				t.Errorf("%s, http2 %v: record %+v, want %d %s", path, http2, r, status, reason)
+			}
+		}
+		early("/broken", strings.NewReader(body), 502, "upstream.protocol")
+		pr, pw := io.Pipe() // a body that never ends
+		go func() {
+			for {
+				if _, err := io.WriteString(pw, "more"); err != nil {
+					return
+				}
+			}
+		}()
+		early("/refused", pr, 403, "ok")
+		_ = pr.Close()
+	}
 }

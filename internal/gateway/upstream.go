@@ -78,7 +78,7 @@ func newUpstreamSet(svc *zone.Service, cfg upstreamConfig) *upstreamSet {
 	s := &upstreamSet{name: svc.Name, health: svc.Health, cfg: cfg.withDefaults()}
 	s.retries.tokens.Store(retryCap)
 	for _, u := range svc.Upstreams {
-		s.instances = append(s.instances, &instance{set: s, network: u.Network, address: u.Address, url: u.URL})
+		s.instances = append(s.instances, &instance{set: s, scheme: u.Scheme, network: u.Network, address: u.Address, url: u.URL})
 	}
 	return s
 }

@@ -55,8 +55,10 @@ func TestLeastOutstanding(t *testing.T) {
 	if l := must(t, s, nil, true); l.instance != quick {
 		t.Errorf("picked %s, want %s, which has the fewest", l.url, quick.url)
 	}
-	if l := must(t, s, s.instances[0], true); l.instance == s.instances[0] {
-		t.Error("picked the one to avoid")
+	for range 9 { // until it has by far the most
+		if l := must(t, s, quick, true); l.instance == quick {
+			t.Error("picked the one to avoid")
+		}
 	}
 }
 
@@ -137,6 +139,36 @@ func TestProbeWithoutResult(t *testing.T) {
 	}
 }
 
+// Requests from before the ejection come to their end without making room for
+// a second probe.
+func TestOneProbeAtATime(t *testing.T) {
+	s, clock := clockSet(t, 1, upstreamConfig{})
+	before := must(t, s, nil, true)
+	s.instances[0].failed(true, errTest)
+	clock.advance(ejectionFloor)
+	probe := must(t, s, nil, true)
+	before.release()
+	if _, reason := s.pick(nil, true); reason != problem.UpstreamUnreachable {
+		t.Errorf("beside the probe: %v, want %v", reason, problem.UpstreamUnreachable)
+	}
+	probe.release()
+	must(t, s, nil, true)
+}
+
+// The idle connections of an instance that broke are as good as it.
+func TestEjectionHangsUp(t *testing.T) {
+	s := newTestSet(t, upstreamConfig{}, newRawService(t, "tcp", always(sized("ok"))))
+	in := s.instances[0]
+	wantServed(t, "first", someOutgoing("GET", "/").send(s), "ok")
+	if n := len(in.idle); n != 1 {
+		t.Fatalf("%d idle connections, want 1", n)
+	}
+	in.failed(true, errTest)
+	if n := len(in.idle); n != 0 {
+		t.Errorf("%d idle connections after the ejection, want 0", n)
+	}
+}
+
 func TestFailuresInARow(t *testing.T) {
 	s, _ := clockSet(t, 1, upstreamConfig{})
 	in := s.instances[0]
@@ -184,6 +216,17 @@ func TestAllDown(t *testing.T) {
 	if _, reason := s.pick(nil, true); reason != problem.UpstreamUnreachable {
 		t.Errorf("while both are probed: %v, want %v", reason, problem.UpstreamUnreachable)
 	}
+}
+
+// What is declared as https is never spoken to in clear.
+func TestNothingInClear(t *testing.T) {
+	s := newRawService(t, "tcp", always(sized("ok")))
+	set := newTestSet(t, upstreamConfig{}, s)
+	wantServed(t, "control", someOutgoing("GET", "/").send(set), "ok")
+	set = newTestSet(t, upstreamConfig{}, s)
+	set.instances[0].scheme = "https"
+	wantReason(t, "https", someOutgoing("GET", "/").send(set), problem.UpstreamUnreachable)
+	wantRequests(t, "https", s, 1)
 }
 
 func TestRetryBudget(t *testing.T) {

@@ -102,10 +102,7 @@ func (w *wire) usable(idleTime time.Duration, now, deadline time.Time) bool {
 	if w.idleMax > 0 && w.idleMax < idleTime {
 		idleTime = w.idleMax
 	}
-	if now.Sub(w.idleSince) >= idleTime || w.br.Buffered() > 0 {
-		return false
-	}
-	return w.conn.SetDeadline(deadline) == nil && w.silent()
+	return now.Sub(w.idleSince) < idleTime && w.conn.SetDeadline(deadline) == nil && w.silent()
 }
 
 // silent reports whether the socket has neither data nor an end to tell.

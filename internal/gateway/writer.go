@@ -67,7 +67,7 @@ func (w *writer) Write(p []byte) (int, error) {
 // FlushError sends what net/http still holds.
 func (w *writer) FlushError() error {
 	w.started = true
-	w.bound(0)
+	w.bound(http2Buffer) // what is held may be so much, and waits for the client from here on
 	err := http.NewResponseController(w.inner).Flush()
 	w.unbound()
 	return err

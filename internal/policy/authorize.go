@@ -122,3 +122,9 @@ func (c Callers) Check(service string) problem.Reason {
 	}
 	return problem.InsideCall
 }
+
+// Owns says whether an object that names owner is p's: the two are the same
+// text. Nobody owns what names no owner, and an anonymous principal owns nothing.
+func Owns(p *Principal, owner string) bool {
+	return p != nil && p.Kind != Anonymous && p.Subject != AnonymousSubject && owner != "" && owner == p.Subject
+}

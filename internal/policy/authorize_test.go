@@ -128,3 +128,26 @@ func TestCallers(t *testing.T) {
 		}
 	}
 }
+
+func TestOwns(t *testing.T) {
+	for _, c := range []struct {
+		p     *Principal
+		owner string
+		want  bool
+	}{
+		{&Principal{Kind: User, Subject: "u1"}, "u1", true},
+		{&Principal{Kind: Key, Subject: "key_a"}, "key_a", true},
+		{&Principal{Kind: User, Subject: "u1"}, "u2", false},
+		{&Principal{Kind: User, Subject: "u1"}, "U1", false},
+		{&Principal{Kind: User, Subject: "u1"}, "", false},
+		{&Principal{Kind: User, Subject: ""}, "", false},
+		{&Principal{Kind: User, Subject: AnonymousSubject}, AnonymousSubject, false},
+		{&Principal{Kind: Anonymous, Subject: AnonymousSubject}, AnonymousSubject, false},
+		{&Principal{}, "", false},
+		{nil, "", false},
+	} {
+		if got := Owns(c.p, c.owner); got != c.want {
+			t.Errorf("Owns(%+v, %q) = %v, want %v", c.p, c.owner, got, c.want)
+		}
+	}
+}

@@ -106,6 +106,7 @@ func key[T, V any](name string, of typ[V], at func(*T) *V, doc string) *field[T,
 	return &field[T, V]{key: keyForm{name: name, form: of.form, doc: doc}, of: of, at: at, normal: of.empty}
 }
 
+//lint:ignore U1000 called through an interface; the check does not see it behind type parameters
 func (f *field[T, V]) shown() keyForm { return f.key }
 
 // must makes the key required.
@@ -137,12 +138,14 @@ func (f *field[T, V]) laterIf(told func(V) bool, effect Effect, text string) *fi
 	return f
 }
 
+//lint:ignore U1000 called through an interface; the check does not see it behind type parameters
 func (f *field[T, V]) absent(into *T) {
 	if f.normal != nil {
 		*f.at(into) = f.normal()
 	}
 }
 
+//lint:ignore U1000 called through an interface; the check does not see it behind type parameters
 func (f *field[T, V]) read(r *reader, _ string, w written, into *T) {
 	v, ok := f.of.read(r, w)
 	if !ok {
@@ -162,12 +165,15 @@ type each[T, K, V any] struct {
 	add  func(into *T, name K, at Pos, v V)
 }
 
+//lint:ignore U1000 called through an interface; the check does not see it behind type parameters
 func (e *each[T, K, V]) shown() keyForm {
 	return keyForm{any: &e.name.form, form: e.of.form, doc: e.doc}
 }
 
+//lint:ignore U1000 called through an interface; the check does not see it behind type parameters
 func (e *each[T, K, V]) absent(*T) {}
 
+//lint:ignore U1000 called through an interface; the check does not see it behind type parameters
 func (e *each[T, K, V]) read(r *reader, name string, w written, into *T) {
 	k, err := e.name.parse(name)
 	if err != nil {

@@ -28,6 +28,10 @@ type pattern struct {
 	segments []segment
 }
 
+// SamePath says whether two routes take the same paths, whatever the names of
+// their wildcards.
+func (rt *Route) SamePath(other *Route) bool { return nameless(rt.Path) == nameless(other.Path) }
+
 func parsePattern(rt *Route) (pattern, error) {
 	if rt.Method == "" {
 		return pattern{}, fmt.Errorf("route %q: no method", rt.Path)

@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -129,4 +130,13 @@ func (e Effect) String() string {
 	default:
 		return "warning"
 	}
+}
+
+// ParseDuration reads a duration as the map writes it.
+func ParseDuration(text string) (time.Duration, error) {
+	d, err := parseDuration(text)
+	if err != nil {
+		return 0, errors.New("want an integer and ms, s, min, h or d, such as 30min")
+	}
+	return d, nil
 }

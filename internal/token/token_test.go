@@ -177,7 +177,7 @@ func TestAgreesWithGoJOSE(t *testing.T) {
 	r := ring{newKey(t, "k1")}
 	tok := mint(t, newMinter(t, r, at.Now))
 
-	jws, err := jose.ParseSigned(tok.Value, []jose.SignatureAlgorithm{jose.ES256})
+	jws, err := jose.ParseSignedCompact(tok.Value, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func main() {
 func write(dir string, pages map[string]string) error {
 	for name, text := range pages {
 		text = strings.TrimRight(made+text, "\n") + "\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil { // #nosec G306 -- documentation is for everybody
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,8 @@ const (
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
+
+var errRetired error = problem.New(problem.ClientClosed, http.ErrBodyReadAfterClose)
 
 // body is the bounded body of a request: so many bytes, and not too slowly. Its
 // errors are *problem.Error: request.body_too_large, request.timeout,
@@ -50,8 +53,9 @@ type body struct {
 	resting  bool  // the rest is being discarded
 	err      error // sticky: io.EOF or a *problem.Error
 
-	closed atomic.Bool // nobody wants more of it
-	ended  atomic.Bool // io.EOF was seen: nothing of the body is left on the wire
+	closed  atomic.Bool // nobody wants more of it
+	retired atomic.Bool // nobody may have more of it
+	ended   atomic.Bool // io.EOF was seen: nothing of the body is left on the wire
 }
 
 func newBody(r *http.Request, w http.ResponseWriter, limits zone.Limits) *body {
@@ -110,7 +114,9 @@ func (b *body) readLocked(p []byte) (int, error) {
 	began := time.Now() // the account is real time: the deadline of the socket is
 	if b.deadline != nil {
 		_ = b.deadline.SetReadDeadline(began.Add(b.account)) // fails on a dead connection only; so will Read
-		if b.stream && b.closed.Load() {
+		// Close and retire set their flag before a deadline that has passed, so either
+		// it is seen here, or that deadline is the last one set.
+		if b.retired.Load() || b.stream && b.closed.Load() {
 			return 0, http.ErrBodyReadAfterClose
 		}
 	}
@@ -128,6 +134,8 @@ func (b *body) readLocked(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		b.ended.Store(true)
 		b.err = io.EOF
+	case b.retired.Load():
+		b.err = errRetired // it was thrown out, which is nobody's fault
 	case err != nil:
 		b.err = bodyError(err)
 	}
@@ -150,11 +158,12 @@ func bodyError(err error) error {
 // isStreamReset reports whether err is the client's end of an HTTP/2 stream.
 // net/http does not export these types; their text is all there is.
 func isStreamReset(err error) bool {
-	switch err.Error() {
+	switch text := err.Error(); text {
 	case "client disconnected", "http2: stream closed", "body closed by handler":
 		return true
+	default:
+		return strings.HasPrefix(text, "stream error: ")
 	}
-	return false
 }
 
 // Close ends the reading: the next Read fails. A Read under way on HTTP/2 fails
@@ -164,7 +173,7 @@ func isStreamReset(err error) bool {
 func (b *body) Close() error {
 	b.closed.Store(true)
 	if b.stream && b.deadline != nil && !b.ended.Load() {
-		_ = b.deadline.SetReadDeadline(longAgo) // after closed is set: Read looks in the other order
+		_ = b.deadline.SetReadDeadline(longAgo)
 	}
 	return nil
 }
@@ -181,14 +190,15 @@ func (b *body) discard(left int64) bool {
 	}
 	defer b.mu.Unlock()
 	b.resting = true
-	b.account = min(b.account, lingering)
 	b.limit.Store(min(b.limit.Load(), b.read.Load()+unwanted))
 	buf := make([]byte, 4<<10)
-	for b.err == nil {
-		_, _ = b.readLocked(buf) // the error stays in b.err
-		b.account = min(b.account, lingering)
+	end := time.Now().Add(lingering)
+	for {
+		b.account = min(b.account, time.Until(end)) // the rate buys nothing here
+		if _, err := b.readLocked(buf); err != nil {
+			return b.ended.Load()
+		}
 	}
-	return b.ended.Load()
 }
 
 // retire ends the body for good: a reader that is still in it is thrown out, and
@@ -198,6 +208,7 @@ func (b *body) retire() {
 	if b.ended.Load() {
 		return
 	}
+	b.retired.Store(true)
 	if !b.mu.TryLock() {
 		if b.deadline != nil {
 			_ = b.deadline.SetReadDeadline(longAgo) // the reader returns now
@@ -209,7 +220,7 @@ func (b *body) retire() {
 		return
 	}
 	if b.err == nil {
-		b.err = problem.New(problem.ClientClosed, http.ErrBodyReadAfterClose)
+		b.err = errRetired
 	}
 	if b.deadline != nil {
 		_ = b.deadline.SetReadDeadline(time.Now().Add(lingering))

@@ -114,18 +114,29 @@ func TestSlowReaderHTTP2(t *testing.T) {
 		if got := f.until(3, http2.FrameHeaders); got.status != "401" {
 			t.Errorf("got %+v, want the connection to serve on", got)
 		}
-		f.head(5, "GET", "/stream", true) // and neither can what is flushed
-		if got := f.until(5, http2.FrameHeaders); got.status != "200" {
-			t.Errorf("a stream: got %+v", got)
+		for i, path := range []string{"/stream", "/stream?small"} { // and neither can what is flushed
+			stream := uint32(5 + 2*i)
+			f.head(stream, "GET", path, true)
+			if got := f.until(stream, http2.FrameHeaders); got.status != "200" {
+				t.Errorf("%s: got %+v", path, got)
+			}
 		}
 		began = time.Now()
 		got := f.until(3, http2.FrameRSTStream)
 		if took := time.Since(began); got.kind != http2.FrameRSTStream || took > 2*readerGrace {
 			t.Errorf("a small answer: got %+v after %v", got, took)
 		}
-		got = f.until(5, http2.FrameRSTStream)
-		if took := time.Since(began); got.kind != http2.FrameRSTStream || took > 2*readerGrace {
-			t.Errorf("a stream: got %+v after %v", got, took)
+		reset := map[uint32]bool{}
+		for s := range f.read {
+			if s.kind == http2.FrameRSTStream {
+				reset[s.stream] = true
+			}
+			if reset[5] && reset[7] {
+				break
+			}
+		}
+		if took := time.Since(began); !reset[5] || !reset[7] || took > 2*readerGrace {
+			t.Errorf("streams reset %v after %v", reset, took)
 		}
 		_ = f.conn.Close()
 	})
@@ -149,12 +160,21 @@ func TestSlowBodyHTTP2(t *testing.T) {
 		if got := f.until(3, http2.FrameHeaders); got.status != "200" {
 			t.Errorf("at the rate: got %+v, want 200", got)
 		}
+		// A body that the client takes back.
+		f.head(7, "POST", "/sink", false)
+		f.data(7, 10, false)
+		synctest.Wait()
+		f.send(func(fr *http2.Framer) error { return fr.WriteRSTStream(7, http2.ErrCodeCancel) })
+		synctest.Wait()
+		if rec := d.last(); rec.Reason != "client.closed" {
+			t.Errorf("taken back: record %+v", rec)
+		}
 		// A handler that pauses takes nothing away from the client.
-		f.head(5, "POST", "/thinks", false)
-		f.data(5, 10, false)
+		f.head(9, "POST", "/thinks", false)
+		f.data(9, 10, false)
 		time.Sleep(time.Minute + time.Second)
-		f.data(5, 90, true)
-		if got := f.until(5, http2.FrameHeaders); got.status != "200" {
+		f.data(9, 90, true)
+		if got := f.until(9, http2.FrameHeaders); got.status != "200" {
 			t.Errorf("a slow handler: got %+v, want 200", got)
 		}
 		_ = f.conn.Close()

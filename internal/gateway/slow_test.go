@@ -109,6 +109,12 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 
 		inner := newPipes()
 		up := &http.Server{ReadHeaderTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "refuse" {
+				w.Header().Set("Connection", "close") // else net/http reads the body first
+				w.WriteHeader(http.StatusForbidden)
+				_, _ = w.Write(bytes.Repeat([]byte("no"), 50<<10))
+				return
+			}
 			if r.Method == http.MethodPost {
 				n, _ := io.Copy(io.Discard, r.Body)
 				_, _ = fmt.Fprint(w, n)
@@ -116,7 +122,11 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 			}
 			w.Header().Set("Content-Type", "text/event-stream")
 			for range 3 {
-				_, _ = io.WriteString(w, anEvent)
+				if r.URL.RawQuery == "small" {
+					_, _ = io.WriteString(w, "data: x\n\n")
+				} else {
+					_, _ = io.WriteString(w, anEvent)
+				}
 				_ = http.NewResponseController(w).Flush()
 				select {
 				case <-time.After(100 * time.Second):
@@ -237,6 +247,7 @@ func TestSlowBody(t *testing.T) {
 		{"nothing at all", "/sink", 100, 0, 408, "request.timeout", 7 * time.Second},
 		{"a tenth of the rate, to a service", "/upload", 100 << 10, 100, 408, "request.timeout", 15 * time.Second},
 		{"at the rate, to a service", "/upload", 100 << 10, 1 << 10, 200, "102400", 5 * time.Minute},
+		{"refused by the service while it comes", "/upload?refuse", 50 << 10, 2000, 403, strings.Repeat("no", 50<<10), 10 * time.Second},
 		{"the handler is slow", "/thinks", 1 << 10, 1 << 10, 200, "1024", 2 * time.Minute},
 	} {
 		for _, framing := range []string{"length", "chunks"} {
@@ -261,7 +272,7 @@ func TestSlowBody(t *testing.T) {
 				status, body, err := oneAnswer(conn)
 				took := time.Since(began)
 				if status != c.status || !strings.Contains(body, c.body) || took > c.within {
-					t.Errorf("%s, %s: got %d %q %v after %v; want %d %q within %v", c.what, framing, status, body, err, took, c.status, c.body, c.within)
+					t.Errorf("%s, %s: got %d %.200q %v after %v; want %d %.200q within %v", c.what, framing, status, body, err, took, c.status, c.body, c.within)
 				}
 				if c.status == 408 {
 					if rec := d.last(); rec.Reason != "request.timeout" {
@@ -281,12 +292,13 @@ func TestUnsentBody(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		length int
-		sent   int
+		sent   int // negative: that much a second
 		within time.Duration
 		kept   bool
 	}{
 		{"sent whole", 100, 100, 0, true},
 		{"small and not sent", 100, 10, 2 * time.Second, false},
+		{"small and slow, at the rate", 60 << 10, -1 << 10, 2 * time.Second, false},
 		{"medium and not sent", 128 << 10, 10, 0, false},
 		{"large and not sent", 500 << 10, 10, 0, false},
 	} {
@@ -294,7 +306,7 @@ func TestUnsentBody(t *testing.T) {
 			inBubble(t, func(t *testing.T, d *slowDoor) {
 				conn := d.dial("http/1.1")
 				began := time.Now()
-				request := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: shop.example\r\nContent-Length: %d\r\n\r\n%s", path, c.length, strings.Repeat("x", c.sent))
+				request := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: shop.example\r\nContent-Length: %d\r\n\r\n%s", path, c.length, strings.Repeat("x", max(0, c.sent)))
 				_, _ = io.WriteString(conn, request)
 				status, body, err := oneAnswer(conn)
 				if took := time.Since(began); status != want || err != nil || took > c.within {

@@ -30,7 +30,7 @@ type book struct {
 	verifier  *token.Verifier
 	matcher   *zone.Matcher
 	rules     map[*zone.Route]*rule
-	callees   map[string]*callee
+	calls     *calls
 }
 
 // rule is a compiled route.
@@ -75,7 +75,7 @@ func (g *Guard) newBook(old *book, slice, keys []byte, heard time.Time) (*book, 
 	if err := b.compileRoutes(g.cfg.Log); err != nil {
 		return nil, err
 	}
-	if b.callees, err = compileCalls(s.Calls); err != nil {
+	if b.calls, err = compileCalls(s.Calls, g.cfg.CallTimeout); err != nil {
 		return nil, err
 	}
 	if old != nil && old.slice.Zone == s.Zone && old.slice.Issuer == s.Issuer {

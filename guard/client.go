@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"sallyport.dev/zone"
 )
@@ -59,55 +58,43 @@ func (g *Guard) Client() *http.Client { return g.client }
 
 func newClient(g *Guard) *http.Client {
 	return &http.Client{
-		Transport:     &transport{g: g, base: newWire(g)},
+		Transport:     &transport{g},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       g.cfg.CallTimeout,
 	}
 }
 
-// newWire returns the transport that dials upstreams of the book.
-func newWire(g *Guard) *http.Transport {
-	return &http.Transport{
-		Proxy:                  nil, // in particular not from the environment
-		DialContext:            g.dial,
-		DisableCompression:     true,
-		ForceAttemptHTTP2:      false,
-		MaxIdleConns:           128,
-		MaxIdleConnsPerHost:    32,
-		MaxConnsPerHost:        256,
-		IdleConnTimeout:        30 * time.Second,
-		ResponseHeaderTimeout:  g.cfg.CallTimeout,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
-}
-
 // transport sends what the map declares and refuses the rest.
-type transport struct {
-	g    *Guard
-	base *http.Transport
-}
+type transport struct{ g *Guard }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	out, err := t.outbound(req)
+	b, err := t.g.current()
 	if err != nil {
-		if req.Body != nil {
-			_ = req.Body.Close() // a RoundTripper closes the body, also on errors
-		}
-		return nil, &CallError{Service: req.URL.Host, Method: method(req), Path: req.URL.EscapedPath(), Err: err}
+		return notSent(req, fmt.Errorf("%w: %w", ErrNotReady, err))
 	}
-	return t.base.RoundTrip(out)
+	out, err := b.outbound(req)
+	if err != nil {
+		return notSent(req, err)
+	}
+	return b.calls.wire.RoundTrip(out)
+}
+
+func notSent(req *http.Request, err error) (*http.Response, error) {
+	if req.Body != nil {
+		_ = req.Body.Close() // a RoundTripper closes the body, also on errors
+	}
+	return nil, &CallError{Service: req.URL.Host, Method: method(req), Path: req.URL.EscapedPath(), Err: err}
 }
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
-func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+func (t *transport) CloseIdleConnections() {
+	if b := t.g.book.Load(); b != nil {
+		b.calls.wire.CloseIdleConnections()
+	}
+}
 
 // outbound returns the request to send: the caller's, with the headers of the inside.
-func (t *transport) outbound(req *http.Request) (*http.Request, error) {
-	b, err := t.g.current()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotReady, err)
-	}
+func (b *book) outbound(req *http.Request) (*http.Request, error) {
 	if err := b.declared(req); err != nil {
 		return nil, err
 	}
@@ -136,7 +123,7 @@ func (b *book) declared(req *http.Request) error {
 	if u.Scheme != "http" || u.Opaque != "" || u.User != nil {
 		return fmt.Errorf("%w: the URL is not http://SERVICE/path", ErrUndeclared)
 	}
-	callee := b.callees[u.Host]
+	callee := b.calls.to[u.Host]
 	if callee == nil {
 		return ErrUndeclared
 	}

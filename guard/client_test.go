@@ -180,6 +180,7 @@ func TestClientDials(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "a.sock")
 	serve(listen("unix", socket))
 	overTCP := zone.SliceUpstream{Scheme: "http", Network: "tcp", Address: tcp.Addr().String()}
+	overName := zone.SliceUpstream{Scheme: "http", Network: "tcp", Address: strings.Replace(overTCP.Address, "127.0.0.1", "localhost", 1)}
 	overUnix := zone.SliceUpstream{Scheme: "http", Network: "unix", Address: socket}
 
 	for _, tt := range []struct {
@@ -189,6 +190,7 @@ func TestClientDials(t *testing.T) {
 		err       error
 	}{
 		{"tcp", []zone.SliceUpstream{overTCP}, "tcp", nil},
+		{"localhost", []zone.SliceUpstream{overName}, "tcp", nil},
 		{"unix", []zone.SliceUpstream{overUnix}, "unix", nil},
 		{"the second", []zone.SliceUpstream{dead, overUnix, overTCP}, "unix", nil},
 		{"all dead", []zone.SliceUpstream{dead}, "", nil},
@@ -199,7 +201,7 @@ func TestClientDials(t *testing.T) {
 	} {
 		g := guardtest.FromSlice(t, &zone.Slice{
 			Version: zone.SliceVersion, Zone: "z", Issuer: "https://z", Service: "orders",
-			Routes: []zone.SliceRoute{{Method: "GET", Path: "/mine", Allow: []string{"user"}}},
+			Routes: []zone.SliceRoute{{Listener: "public", Method: "GET", Path: "/mine", Allow: []string{"user"}}},
 			Calls:  []zone.SliceCall{{Service: "accounts", Method: "GET", Path: "/a", Upstreams: tt.upstreams}},
 		})
 		within(t, g, func(ctx context.Context) {

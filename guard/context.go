@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"sallyport.dev/internal/policy"
@@ -10,9 +11,11 @@ import (
 // inbound is what the guard knows of the request in hand. It is immutable but
 // for the ownership that the handler tells.
 type inbound struct {
-	principal     Principal
-	caller        string // service that called; empty: the gateway
-	token         string // passed on unchanged by Guard.Client
+	principal     Principal // judged by; its slices belong to the remembered token
+	shown         Principal // the handler's own copy
+	listener      string    // outside listener that took the request in
+	caller        string    // service that called; empty: the gateway
+	token         string    // passed on unchanged by Guard.Client
 	correlationID string
 	trace         trace
 	reading       bool       // the request is the guard's own, see OwnerRead
@@ -25,6 +28,12 @@ func withInbound(ctx context.Context, in *inbound) context.Context {
 	return context.WithValue(ctx, inboundKey{}, in)
 }
 
+// actsFor says whom the request acts for.
+func (in *inbound) actsFor(p Principal) {
+	in.principal, in.shown = p, p
+	in.shown.Roles, in.shown.Scopes = slices.Clone(p.Roles), slices.Clone(p.Scopes)
+}
+
 func inboundFrom(ctx context.Context) *inbound {
 	in, _ := ctx.Value(inboundKey{}).(*inbound)
 	return in
@@ -34,7 +43,7 @@ func inboundFrom(ctx context.Context) *inbound {
 // context that did not come through Protect, never nil.
 func PrincipalFrom(ctx context.Context) *Principal {
 	if in := inboundFrom(ctx); in != nil {
-		return &in.principal
+		return &in.shown
 	}
 	return &Principal{Kind: Anonymous, Subject: policy.AnonymousSubject}
 }

@@ -35,9 +35,11 @@ type control struct {
 }
 
 func newControl(cfg Config) *control {
-	c := &control{base: cfg.Control, service: cfg.Service, ca: cfg.CA, client: cfg.HTTPClient}
-	if c.client != nil {
-		c.ca = ""
+	c := &control{base: cfg.Control, service: cfg.Service, ca: cfg.CA}
+	if cfg.HTTPClient != nil {
+		own := *cfg.HTTPClient
+		own.CheckRedirect = noRedirect
+		c.ca, c.client = "", &own
 	}
 	return c
 }
@@ -116,7 +118,7 @@ func (c *control) close() {
 func pinned(roots *x509.CertPool) *http.Client {
 	return &http.Client{
 		Timeout:       fetchTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("control does not redirect") },
+		CheckRedirect: noRedirect,
 		Transport: &http.Transport{
 			DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots},
@@ -131,8 +133,10 @@ func pinned(roots *x509.CertPool) *http.Client {
 	}
 }
 
+func noRedirect(*http.Request, []*http.Request) error { return errors.New("control does not redirect") }
+
 func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path) // #nosec G304 -- the operator names the file
 	if err != nil {
 		return nil, err
 	}

@@ -144,6 +144,33 @@ func TestControlAnswersBadly(t *testing.T) {
 	}
 }
 
+// TestControlDoesNotRedirect: not even where the program brought a client that
+// follows.
+func TestControlDoesNotRedirect(t *testing.T) {
+	redirects := false
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if redirects && r.URL.Path != "/elsewhere" {
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		}
+	}))
+	defer srv.Close()
+	client := srv.Client()
+	cfg, err := Config{Service: "orders", Control: srv.URL, HTTPClient: client}.resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctl := newControl(cfg)
+	defer ctl.close()
+	for _, redirects = range []bool{false, true} {
+		if _, _, err := ctl.fetch(t.Context()); (err == nil) == redirects {
+			t.Errorf("redirects %v: %v", redirects, err)
+		}
+	}
+	if client.CheckRedirect != nil {
+		t.Error("the program's client was changed")
+	}
+}
+
 func TestConfig(t *testing.T) {
 	env := func(service, control, ca string) {
 		t.Setenv(EnvService, service)

@@ -12,10 +12,11 @@
 //
 // A handler behind Protect runs only for a request that carries exactly one
 // inside token of the zone (signature, type, issuer, zone and life hold), on a
-// route that the map declares for this service, from the gateway or a service
-// whose calls name the route, for a principal that the route's allow, roles,
-// scopes and params take. The routes are those of the map, matched on the very
-// bytes of the path and by the rules of http.ServeMux.
+// route that the map declares for this service, from the gateway through the
+// route's listener or from a service whose calls name the route, for a principal
+// that the route's allow, roles, scopes and params take. The routes are those of
+// the map, of all listeners together, matched on the very bytes of the path and
+// by the rules of http.ServeMux: the handler that runs is the one that was judged.
 //
 // An answer of a route with an owner leaves only when the object is the
 // principal's:
@@ -25,7 +26,8 @@
 //     at the pointer (RFC 6901) proved to be the subject.
 //   - read:/pointer: before a write, the same handler is asked for the same
 //     path with GET, and that answer is judged as response: is. Protect must
-//     therefore wrap the whole mux of the service, not one handler of it.
+//     therefore wrap the whole mux of the service, not one handler of it. Where
+//     the map has a more specific GET for the path, the write is refused.
 //   - code: the answer is held back until the handler has called Owns.
 //
 // # What it refuses

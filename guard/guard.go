@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"sallyport.dev/internal/problem"
 )
@@ -77,8 +78,14 @@ func (g *Guard) current() (*book, error) {
 	if b == nil {
 		return nil, problem.New(problem.InsideUnavailable, nil)
 	}
-	if age := g.cfg.Clock().Sub(b.heard); age > b.staleness {
+	if age := age(b.heard, g.cfg.Clock()); age > b.staleness {
 		return nil, problem.New(problem.InsideStale, fmt.Errorf("control was last heard %s ago", age))
 	}
 	return b, nil
+}
+
+// age returns how long ago then was, by the clock that says longer: the monotonic
+// one stands still while a host sleeps, the wall clock may be set back.
+func age(then, now time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
 }

@@ -66,7 +66,7 @@ func (h *hold) Write(b []byte) (int, error) {
 	case h.denied():
 		return 0, errDenied
 	case h.full || len(b) > h.limit-len(h.body):
-		h.full = true
+		h.full, h.body = true, nil
 		return 0, errHeldFull
 	}
 	if h.status == 0 {

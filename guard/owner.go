@@ -36,7 +36,7 @@ func (p *protected) serveOwnResponse(w http.ResponseWriter, r *http.Request, in 
 // its method, query and headers included, since these may choose the object;
 // what belongs to the body of the write is left out.
 func (p *protected) serveOwnRead(w http.ResponseWriter, r *http.Request, in *inbound, ru *rule) {
-	if method, _, ok := strings.Cut(r.Pattern, " "); ok && method != http.MethodGet {
+	if i := strings.IndexAny(r.Pattern, " \t"); i >= 0 && r.Pattern[:i] != http.MethodGet { // the blanks of ServeMux
 		// A mux outside of Protect chose next for this method alone: a GET would run the write.
 		p.refuse(w, r, in, problem.New(problem.OwnerUnchecked, fmt.Errorf("guard.Protect wraps the handler of %q, not the whole mux", r.Pattern)))
 		return

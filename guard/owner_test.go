@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"sallyport.dev/guard"
+	"sallyport.dev/guard/guardtest"
 )
 
 // store is a service that takes no care of who asks: the guard must.
@@ -243,6 +245,7 @@ func TestOwnReadNeedsTheMux(t *testing.T) {
 	g := newOrders(t)
 	for _, tt := range []struct{ pattern, want string }{
 		{"PATCH /orders/{id}", "owner.unchecked"},
+		{"PATCH\t/orders/{id}", "owner.unchecked"}, // ServeMux takes any blanks
 		{"/orders/{id}", "200"},
 	} {
 		runs := 0
@@ -254,5 +257,46 @@ func TestOwnReadNeedsTheMux(t *testing.T) {
 		if got, _ := send(mux, g.Request("PATCH", "/orders/1", g.Token("u1"))); got != tt.want || runs > 0 != (tt.want == "200") {
 			t.Errorf("%s: %s after %d runs, want %s", tt.pattern, got, runs, tt.want)
 		}
+	}
+}
+
+// TestOwnReadReadsTheSameObject: where the GET of a path is another operation
+// than the write's own read, its answer says nothing about the object that is
+// to be written.
+func TestOwnReadReadsTheSameObject(t *testing.T) {
+	g := guardtest.New(t, `
+zone: shop.example
+services:
+  wiki:
+    upstream: http://127.0.0.1:9002
+    embedded: true
+    routes:
+      GET /pages/{slug}: {allow: user, owner: "response:/author"}
+      GET /pages/mine: user
+      PATCH /pages/{page}: {allow: user, owner: "read:/author"}
+`, "wiki")
+	wrote := ""
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /pages/{slug}", func(w http.ResponseWriter, r *http.Request) {
+		author := map[string]string{"a": "u1"}[r.PathValue("slug")]
+		_ = json.NewEncoder(w).Encode(map[string]string{"author": cmp.Or(author, "u2")})
+	})
+	mux.HandleFunc("GET /pages/mine", func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]string{"author": guard.PrincipalFrom(r.Context()).Subject})
+	})
+	mux.HandleFunc("PATCH /pages/{page}", func(_ http.ResponseWriter, r *http.Request) { wrote += r.PathValue("page") })
+	h := g.Protect(mux)
+	for _, tt := range []struct{ path, want string }{
+		{"/pages/a", "200"},
+		{"/pages/b", "owner.denied"},
+		{"/pages/mine", "owner.denied"}, // a page of u2 has this slug
+		{"/pages/%6dine", "owner.denied"},
+	} {
+		if got, _ := send(h, g.Request("PATCH", tt.path, g.Token("u1"))); got != tt.want {
+			t.Errorf("PATCH %s = %s, want %s", tt.path, got, tt.want)
+		}
+	}
+	if wrote != "a" {
+		t.Errorf("wrote %q, want a", wrote)
 	}
 }

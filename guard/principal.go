@@ -38,7 +38,8 @@ func (k Kind) String() string {
 }
 
 // Principal is who a request acts for, as the zone's signed inside token says.
-// It is shared: read it, never change it.
+// It is a copy for the handlers of one request: changing it changes nothing that
+// the guard decides.
 type Principal struct {
 	Kind    Kind
 	Subject string   // user id, key_ID or client id; "anonymous" without a credential
@@ -60,10 +61,10 @@ func (p *Principal) HasRole(role string) bool { return slices.Contains(p.Roles, 
 // none and is not limited by scopes: ask only where Kind matters.
 func (p *Principal) HasScope(scope string) bool { return slices.Contains(p.Scopes, scope) }
 
-// owns compares an owner with the subject. Nobody's objects are not anonymous's:
-// the word is no subject, and neither is the empty string.
+// owns says whether an object that names owner is the principal's.
 func (p *Principal) owns(owner string) bool {
-	return p.Kind != Anonymous && owner != "" && owner != policy.AnonymousSubject && owner == p.Subject
+	judged := p.policy()
+	return policy.Owns(&judged, owner)
 }
 
 func (p *Principal) policy() policy.Principal {

@@ -38,7 +38,7 @@ func (p *protected) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if b.health(r) {
-		in.principal = Principal{Kind: Anonymous, Subject: policy.AnonymousSubject}
+		in.actsFor(Principal{Kind: Anonymous, Subject: policy.AnonymousSubject})
 		p.serve(w, r, in, &rule{route: &zone.Route{}}, nil)
 		return
 	}
@@ -81,7 +81,8 @@ func (b *book) identify(r *http.Request, in *inbound) error {
 	if err != nil {
 		return err
 	}
-	in.principal = principalOf(claims)
+	in.actsFor(principalOf(claims))
+	in.listener = claims.Requester.Listener
 	return nil
 }
 
@@ -104,8 +105,10 @@ func (b *book) admit(r *http.Request, in *inbound, values *zone.Values) (*rule, 
 		if reason = ru.callers.Check(caller); reason == problem.OK {
 			reason = policy.AuthorizeCall(rt, &judged)
 		}
-	case rt.Allow&^zone.AllowService == 0:
-		reason = problem.InsideRoute // it does not exist on any outside listener
+	case rt.Allow&^zone.AllowService == 0, rt.Listener == "", rt.Listener != in.listener:
+		// It does not exist on the listener that took the request in: a wider route
+		// there led here, or nobody's gateway did.
+		reason = problem.InsideRoute
 	default:
 		reason = policy.Authorize(rt, &judged)
 	}
@@ -117,6 +120,12 @@ func (b *book) admit(r *http.Request, in *inbound, values *zone.Values) (*rule, 
 	}
 	if ru.closed != "" {
 		return nil, problem.New(problem.ZoneNotEnforced, errors.New(ru.closed))
+	}
+	if rt.Owner.Kind == zone.OwnerRead {
+		// A more specific GET may stand in the way of the one that shows the object.
+		if get, _ := b.matcher.Match(http.MethodGet, r.URL.EscapedPath(), nil); get == nil || !get.SamePath(rt) {
+			return nil, problem.New(problem.OwnerDenied, errors.New("GET of this path is not the read of this route"))
+		}
 	}
 	return ru, nil
 }
@@ -188,10 +197,10 @@ func (p *protected) refuse(w http.ResponseWriter, r *http.Request, in *inbound, 
 	}
 	if log := p.g.cfg.Log; log.Enabled(r.Context(), level) {
 		attrs := []slog.Attr{
-			slog.String("reason", reason.Code()), slog.String("correlation_id", in.correlationID), slog.String("method", r.Method),
+			slog.String("reason", reason.Code()), slog.String("correlation_id", in.correlationID), slog.String("method", clip(r.Method)),
 		}
 		if in.caller != "" {
-			attrs = append(attrs, slog.String("caller", in.caller))
+			attrs = append(attrs, slog.String("caller", clip(in.caller)))
 		}
 		if cause := errors.Unwrap(err); cause != nil {
 			attrs = append(attrs, slog.String("cause", cause.Error()))
@@ -199,4 +208,13 @@ func (p *protected) refuse(w http.ResponseWriter, r *http.Request, in *inbound, 
 		log.LogAttrs(r.Context(), level, "guard: request refused", attrs...)
 	}
 	problem.Write(w, reason, "", in.correlationID)
+}
+
+// clip bounds foreign text in the log.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
 }

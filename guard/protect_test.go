@@ -246,3 +246,73 @@ func BenchmarkProtect(b *testing.B) {
 		h.ServeHTTP(w, r)
 	}
 }
+
+// TestListener: a wider route of one listener does not lead to a narrower one of
+// another (GW-03), though both end at the same handler.
+func TestListener(t *testing.T) {
+	const twoDoors = `
+zone: shop.example
+listeners:
+  public: {address: "127.0.0.1:8443", hosts: [127.0.0.1]}
+  partner: {address: "127.0.0.1:8444", hosts: [127.0.0.1]}
+services:
+  files:
+    upstream: http://127.0.0.1:9002
+    embedded: true
+    routes:
+      GET /files/{name}: [user, service]
+      GET /files/export: {allow: [user, service], listener: partner}
+  other:
+    upstream: http://127.0.0.1:9003
+    embedded: true
+    routes:
+      GET /other: user
+    calls:
+      files: [GET /files/export]
+`
+	g := guardtest.New(t, twoDoors, "files")
+	h := g.Protect(http.HandlerFunc(echo))
+	for _, tt := range []struct{ listener, target, caller, want string }{
+		{"public", "/files/a", "", "200"},
+		{"partner", "/files/a", "", "inside.route"},
+		{"partner", "/files/export", "", "200"},
+		{"public", "/files/export", "", "inside.route"},
+		{"", "/files/a", "", "inside.route"},
+		{"public", "/files/export", "other", "200"}, // a call has no listener of its own
+	} {
+		r := g.Request("GET", tt.target, g.Token("u1", guardtest.Listener(tt.listener)))
+		if tt.caller != "" {
+			r.Header.Set("X-Caller", tt.caller)
+		}
+		if got, _ := send(h, r); got != tt.want {
+			t.Errorf("GET %s through %q, called by %q = %s, want %s", tt.target, tt.listener, tt.caller, got, tt.want)
+		}
+	}
+}
+
+// TestPrincipalIsTheHandlersOwn: what a handler does to its principal changes
+// neither the judgement of this request nor the remembered token of the next.
+func TestPrincipalIsTheHandlersOwn(t *testing.T) {
+	g := newOrders(t)
+	spoil := true
+	h := g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := guard.PrincipalFrom(r.Context()); spoil {
+			p.Subject = "u2"
+			p.Roles = append(p.Roles[:0], p.Roles[1:]...) // the idiom that filters in place
+		}
+		_, _ = w.Write([]byte(`{"customer":"u2"}`))
+	}))
+	tok := g.Token("u1", guardtest.Roles("customer", "support", "support"))
+	if got, _ := send(h, g.Request("GET", "/orders/1", tok)); got != "owner.denied" {
+		t.Errorf("the order of u2 for u1 who calls itself u2 = %s, want owner.denied", got)
+	}
+	if got, _ := send(h, g.Request("GET", "/staff", tok)); got != "200" {
+		t.Errorf("GET /staff = %s, want 200", got)
+	}
+	spoil = false
+	var roles []string
+	seen := g.Protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { roles = guard.PrincipalFrom(r.Context()).Roles }))
+	if got, _ := send(seen, g.Request("GET", "/staff", tok)); got != "200" || strings.Join(roles, " ") != "customer support support" {
+		t.Errorf("the next request with the token = %s with roles %q, want those that were minted", got, roles)
+	}
+}

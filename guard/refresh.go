@@ -62,7 +62,7 @@ func pause(failures int) time.Duration {
 	if failures > 0 {
 		d = min(retryFirst<<min(failures-1, 10), retryMost)
 	}
-	return d*4/5 + rand.N(d*2/5) //nolint:gosec // a spread, not a secret
+	return d*4/5 + rand.N(d*2/5) // #nosec G404 -- a spread, not a secret
 }
 
 // refresh fetches the map and the keys; the book changes as a whole or not at all.
@@ -79,7 +79,9 @@ func (g *Guard) refresh(ctx context.Context) error {
 	}
 	g.book.Store(b)
 	if old == nil || old.slice != b.slice {
-		g.client.CloseIdleConnections() // callees may have moved
+		if old != nil {
+			old.calls.wire.CloseIdleConnections() // busy ones follow when they are done
+		}
 		g.cfg.Log.InfoContext(ctx, "guard: map in force", "service", b.slice.Service, "revision", b.slice.Revision, "routes", len(b.slice.Routes))
 	}
 	if old == nil {

@@ -62,7 +62,7 @@ func testSlice(t testing.TB, path string) []byte {
 	t.Helper()
 	b, err := json.Marshal(zone.Slice{
 		Version: zone.SliceVersion, Zone: "shop.example", Issuer: "https://shop.example", Service: "orders", Staleness: 5 * time.Minute,
-		Routes: []zone.SliceRoute{{Method: "GET", Path: path, Allow: []string{"user"}}},
+		Routes: []zone.SliceRoute{{Listener: "public", Method: "GET", Path: path, Allow: []string{"user"}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func (k testKey) token(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := m.Mint(t.Context(), token.Subject{Subject: "u1", Method: "session"})
+	tok, err := m.Mint(t.Context(), token.Subject{Subject: "u1", Listener: "public", Method: "session"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,12 @@ func Level(level int) TokenOption {
 	return func(m *minting) { m.subject.Level = level }
 }
 
+// Listener names the outside listener that took the request; default public. A
+// route is reached through its own only.
+func Listener(name string) TokenOption {
+	return func(m *minting) { m.subject.Listener = name }
+}
+
 // IssuedAgo moves the token's life of a minute into the past, or, negative, into
 // the future.
 func IssuedAgo(d time.Duration) TokenOption {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"sallyport.dev/internal/policy"
@@ -17,12 +18,13 @@ type route struct {
 	service     *upstreamSet // nil for local routes
 	local       *Local       // nil for routes of services
 	params      *policy.Params
-	pattern     string // METHOD /path, the label of records and metrics
-	serviceName string // likewise
-	limitKey    string // prefix of its keys in the limiter
-	policyFor   string // its RateLimit-Policy item; empty without a limit
-	durable     bool   // its record is synced before the answer leaves
-	bodyLimit   int64  // bytes
+	whole       *zone.Matcher // all routes of the service; nil when all are on this listener
+	pattern     string        // METHOD /path, the label of records and metrics
+	serviceName string        // likewise
+	limitKey    string        // prefix of its keys in the limiter
+	policyFor   string        // its RateLimit-Policy item; empty without a limit
+	durable     bool          // its record is synced before the answer leaves
+	bodyLimit   int64         // bytes
 }
 
 // buildRoutes makes the routes of a listener and the one matcher over them:
@@ -32,9 +34,12 @@ func (l *listener) buildRoutes(g *Gateway, cfg *Config) error {
 	l.unrouted = &route{counters: newCounters(g.metrics, "", "")}
 	var all []*zone.Route
 	for _, svc := range cfg.Zone.Services {
+		whole, err := l.wholeOf(svc)
+		if err != nil {
+			return err
+		}
 		for _, zr := range svc.Routes {
-			insideOnly := zr.Allow&^zone.AllowService == 0
-			if zr.Listener != l.Name || insideOnly {
+			if !l.has(zr) {
 				continue
 			}
 			params, err := policy.CompileParams(zr.Params)
@@ -43,7 +48,7 @@ func (l *listener) buildRoutes(g *Gateway, cfg *Config) error {
 			}
 			all = append(all, zr)
 			l.addRoute(g, &route{
-				Route: zr, service: g.services[svc.Name], params: params,
+				Route: zr, service: g.services[svc.Name], params: params, whole: whole,
 				serviceName: svc.Name, bodyLimit: l.Limits.Body,
 			})
 		}
@@ -75,6 +80,26 @@ func (l *listener) buildRoutes(g *Gateway, cfg *Config) error {
 	return nil
 }
 
+// has says whether a route exists on the listener. One that services alone may
+// call exists on none.
+func (l *listener) has(zr *zone.Route) bool {
+	return zr.Listener == l.Name && zr.Allow&^zone.AllowService != 0
+}
+
+// wholeOf returns the matcher over all routes of a service of which some are not
+// on this listener, nil when all are. The service finds the most specific of all
+// its routes: a wider one of this listener must not open a narrower one of another.
+func (l *listener) wholeOf(svc *zone.Service) (*zone.Matcher, error) {
+	if !slices.ContainsFunc(svc.Routes, func(zr *zone.Route) bool { return !l.has(zr) }) {
+		return nil, nil
+	}
+	whole, err := zone.NewMatcher(svc.Routes)
+	if err != nil {
+		return nil, fmt.Errorf("service %s: %w", svc.Name, err)
+	}
+	return whole, nil
+}
+
 func (l *listener) addRoute(g *Gateway, rt *route) {
 	rt.pattern = rt.Pattern()
 	rt.counters = newCounters(g.metrics, rt.serviceName, rt.pattern)
@@ -96,6 +121,11 @@ func routeStage(g *Gateway, t *trip) problem.Reason {
 			return problem.RouteUnknown
 		}
 		return wrongMethod(g, t)
+	}
+	if whole := l.routes[matched].whole; whole != nil {
+		if narrower, _ := whole.Match(t.r.Method, t.path, nil); narrower != matched {
+			return problem.RouteUnknown // it is another listener's
+		}
 	}
 	t.route = l.routes[matched]
 	if t.encodedSlash && !t.route.EncodedSlash {

@@ -17,6 +17,9 @@ func TestRoutes(t *testing.T) {
 		{Method: "GET", Path: "/files/{name}", Allow: zone.AllowAnonymous, EncodedSlash: true},
 		{Method: "GET", Path: "/closed", Allow: zone.AllowAnonymous, NotEnforced: []string{"mfa"}},
 		{Method: "GET", Path: "/partners", Allow: zone.AllowAnonymous, Listener: "partner"},
+		{Method: "GET", Path: "/wide/{name}", Allow: zone.AllowAnonymous},
+		{Method: "GET", Path: "/wide/export", Allow: zone.AllowAnonymous, Listener: "partner"},
+		{Method: "GET", Path: "/wide/inner", Allow: zone.AllowService},
 	}, func(c *Config) {
 		c.Zone.Listeners = append(c.Zone.Listeners, &zone.Listener{Name: "partner", Address: "127.0.0.1:0", Hosts: testHosts, Limits: testLimits()})
 	})
@@ -38,6 +41,11 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/metrics", problem.RouteUnknown, ""},
 		{"GET", "/debug/pprof/", problem.RouteUnknown, ""},
 		{"GET", "/partners", problem.RouteUnknown, ""}, // of another listener
+		{"GET", "/wide/other", problem.OK, ""},
+		{"GET", "/wide/export", problem.RouteUnknown, ""}, // the service would take it for the partners' route
+		{"HEAD", "/wide/export", problem.RouteUnknown, ""},
+		{"GET", "/wide/expor%74", problem.RequestPath, ""},
+		{"GET", "/wide/inner", problem.RouteUnknown, ""}, // for services alone
 		{"PUT", "/products", problem.RouteMethod, "GET, HEAD, POST"},
 		{"POST", "/products/7", problem.RouteMethod, "GET, HEAD"},
 		{"OPTIONS", "/products", problem.RouteMethod, "GET, HEAD, POST"},

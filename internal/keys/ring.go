@@ -121,8 +121,11 @@ func (r *Ring) Key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
 }
 
 // fresh says whether the active key, were it retired right after it was read,
-// is still published for the life of a token signed now. It compares wall
-// clocks: the monotonic one stands still while a host sleeps.
+// is still published for the life of a token signed now. The clock that says
+// longer decides: the monotonic one stands still while a host sleeps, the wall
+// clock may be set back.
 func (r *Ring) fresh(s *snapshot) bool {
-	return r.cfg.Clock().Round(0).Sub(s.read.Round(0)) < r.cfg.Overlap-token.MaxLife-token.MaxLeeway
+	now := r.cfg.Clock()
+	age := max(now.Sub(s.read), now.Round(0).Sub(s.read.Round(0)))
+	return age < r.cfg.Overlap-token.MaxLife-token.MaxLeeway
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
@@ -134,6 +135,43 @@ func TestRingWithoutDatabaseStopsSigning(t *testing.T) {
 	if _, err := r.SigningKey(t.Context()); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("SigningKey: %v, want %v", err, store.ErrUnavailable)
 	}
+}
+
+// What was read is old when either clock says so: a host that slept stopped the
+// one, an administrator may set back the other.
+func TestOldByEitherClock(t *testing.T) {
+	read := time.Now()
+	for _, c := range []struct {
+		name  string
+		now   time.Time
+		fresh bool
+	}{
+		{"soon", read.Add(4*time.Minute - 1), true},
+		{"late", read.Add(4 * time.Minute), false},
+		{"slept for a while", slept(t, read, 3*time.Minute), true},
+		{"slept for long", slept(t, read, 4*time.Minute), false},
+		{"set back", slept(t, read, -time.Hour), true},
+		{"set back, late", slept(t, read, -time.Hour).Add(4 * time.Minute), false},
+	} {
+		r := &Ring{cfg: RingConfig{Overlap: defaultOverlap, Clock: func() time.Time { return c.now }}}
+		if got := r.fresh(&snapshot{read: read}); got != c.fresh {
+			t.Errorf("%s: fresh %v, want %v", c.name, got, c.fresh)
+		}
+	}
+}
+
+// slept returns t as time.Now would after the host slept for d: its wall clock
+// has gone on, its monotonic clock has stood still. Negative, the wall clock was
+// set back. Only the runtime makes such times; the layout is that of time.Time
+// with a monotonic reading (seconds from bit 30 on).
+func slept(t *testing.T, from time.Time, d time.Duration) time.Time {
+	t.Helper()
+	to := from
+	*(*uint64)(unsafe.Pointer(&to)) += uint64(d/time.Second) << 30
+	if to.Sub(from) != 0 || to.Round(0).Sub(from.Round(0)) != d {
+		t.Fatalf("the clocks differ by %s and %s, want 0 and %s", to.Sub(from), to.Round(0).Sub(from.Round(0)), d)
+	}
+	return to
 }
 
 // Who can write to the database and lacks the root cannot bring in a key, nor

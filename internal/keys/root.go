@@ -36,7 +36,7 @@ const (
 // Root is the root key of a zone. Safe for concurrent use. It does not print.
 type Root struct {
 	file string
-	ids  []uint32  // Tink's ids of the keys in the file; the first seals
+	ids  []uint32  // Tink's ids of the enabled keys in the file; its primary seals
 	aead tink.AEAD // a field, not a keyset: tests switch sealing off to prove that they would notice
 }
 

@@ -78,7 +78,7 @@ func TestRotationIsNeverNoticed(t *testing.T) {
 	root := newRoot(t)
 	at := &clock{start}
 	open := func(db *store.DB) *Ring {
-		r, err := NewRing(t.Context(), db, root, RingConfig{Name: "txn-token", Rotate: 2 * time.Hour, Clock: at.Now})
+		r, err := NewRing(t.Context(), db, root, RingConfig{Name: "txn-token", Rotate: 40 * time.Minute, Clock: at.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestRotationIsNeverNoticed(t *testing.T) {
 	}
 	rings := []*Ring{open(db), open(openDB(t, dir))}
 	verifiers := []*verifier{{ring: rings[0], every: 10 * time.Second}, {ring: rings[1], every: 10 * time.Second}}
-	slow, missed := &verifier{ring: rings[0], every: 45 * time.Minute}, 0 // the control: who asks too seldom does notice
+	slow, missed := &verifier{ring: rings[0], every: 25 * time.Minute}, 0 // the control: who asks too seldom does notice
 
 	type minted struct {
 		kid string
@@ -94,7 +94,7 @@ func TestRotationIsNeverNoticed(t *testing.T) {
 	}
 	var live []minted
 	used := map[string]bool{}
-	for n := 0; at.now.Before(start.Add(7 * time.Hour)); n++ { // in steps of 10 s
+	for n := 0; at.now.Before(start.Add(140 * time.Minute)); n++ { // in steps of 10 s
 		if n%6 == 0 { // Run's tick of a minute; the second process half a minute apart
 			rotate(t, rings[0])
 		}
@@ -198,13 +198,16 @@ func TestRestartKeepsTheKeysAndWaits(t *testing.T) {
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db, _ := newDB(t)
-		r := newRing(t, db, newRoot(t), time.Now)
+		r, err := NewRing(t.Context(), db, newRoot(t), RingConfig{Name: "txn-token", Rotate: 2 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- r.Run(ctx) }()
 		first := signs(t, r)
 
-		time.Sleep(23*time.Hour + 49*time.Minute)
+		time.Sleep(time.Hour + 49*time.Minute)
 		synctest.Wait()
 		if got := publishes(t, r); len(got) != 1 {
 			t.Errorf("11 minutes ahead: publishes %v, want one key", got)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"sallyport.dev/internal/store"
@@ -17,9 +18,35 @@ import (
 // newDB opens a database in a data folder of its own.
 func newDB(t *testing.T) (_ *store.DB, dir string) {
 	t.Helper()
+	empty, err := emptyDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "store.db"), empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return openDB(t, dir), dir
 }
+
+// emptyDatabase is a migrated database without rows: to migrate one for every
+// test would take most of the time.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "keys")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "store.db")
+	db, err := store.OpenSQLite(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil { // the write-ahead log goes into the file
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 func openDB(t *testing.T, dir string) *store.DB {
 	t.Helper()

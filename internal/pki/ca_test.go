@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,13 +40,39 @@ type ground struct {
 
 func newGround(t testing.TB) ground {
 	t.Helper()
+	empty, err := emptyDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "store.db"), empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	root, err := keys.OpenRoot(filepath.Join(t.TempDir(), "data.root"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ground{openDB(t, dir), root, dir}
 }
+
+// emptyDatabase is a migrated database without rows: to migrate one for every
+// test would take most of the time.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "pki")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "store.db")
+	db, err := store.OpenSQLite(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil { // the write-ahead log goes into the file
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 func openDB(t testing.TB, dir string) *store.DB {
 	t.Helper()

@@ -33,13 +33,15 @@ type pair struct {
 	hosts     []string
 	opt       Options
 	read      [2]fs.FileInfo // what the files were when they were last tried; nil: not there
+	begins    time.Time      // when the pair last tried becomes valid; zero: it is not waited for
 }
 
 // due says whether either file is another than the one last tried, so that a
-// bad pair is reported once and tried again when it is mended.
-func (p *pair) due(time.Time, *tls.Certificate) bool {
-	now := p.look()
-	return !same(now[0], p.read[0]) || !same(now[1], p.read[1])
+// bad pair is reported once and tried again when it is mended, or when its time
+// has come.
+func (p *pair) due(now time.Time, _ *tls.Certificate) bool {
+	there := p.look()
+	return !same(there[0], p.read[0]) || !same(there[1], p.read[1]) || !p.begins.IsZero() && !now.Before(p.begins)
 }
 
 func (p *pair) look() (infos [2]fs.FileInfo) {
@@ -59,7 +61,7 @@ func same(a, b fs.FileInfo) bool {
 }
 
 func (p *pair) supply(ctx context.Context, now time.Time, current *tls.Certificate) (*tls.Certificate, error) {
-	p.read = p.look() // before reading: a change while they are read is seen at the next look
+	p.read, p.begins = p.look(), time.Time{} // before reading: a change while they are read is seen at the next look
 	certPEM, err := readBounded(p.cert)
 	if err != nil {
 		return nil, fmt.Errorf("pki: certificate: %w", err)
@@ -73,11 +75,17 @@ func (p *pair) supply(ctx context.Context, now time.Time, current *tls.Certifica
 	if err != nil {
 		return nil, fmt.Errorf("pki: certificate %s with key %s: %w", p.cert, p.key, err)
 	}
-	if !now.Before(next.Leaf.NotAfter) {
-		if current != nil && now.Before(current.Leaf.NotAfter) {
-			return nil, fmt.Errorf("pki: certificate %s expired on %s, the one in use has not", p.cert, next.Leaf.NotAfter.Format(time.RFC3339))
-		}
-		p.opt.Log.WarnContext(ctx, "certificate has expired", "file", p.cert, "expired", next.Leaf.NotAfter)
+	inForce := current != nil && now.Before(current.Leaf.NotAfter)
+	switch leaf := next.Leaf; {
+	case !now.Before(leaf.NotAfter) && inForce:
+		return nil, fmt.Errorf("pki: certificate %s expired on %s, the one in use has not", p.cert, leaf.NotAfter.Format(time.RFC3339))
+	case !now.Before(leaf.NotAfter):
+		p.opt.Log.WarnContext(ctx, "certificate has expired", "file", p.cert, "expired", leaf.NotAfter)
+	case now.Before(leaf.NotBefore) && inForce:
+		p.begins = leaf.NotBefore
+		return nil, fmt.Errorf("pki: certificate %s is not valid before %s, the one in use is until then", p.cert, leaf.NotBefore.Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		p.opt.Log.WarnContext(ctx, "certificate is not valid before its time", "file", p.cert, "begins", leaf.NotBefore)
 	}
 	p.warn(ctx, &next)
 	return &next, nil
@@ -102,7 +110,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// readBounded reads a regular file of at most maxPEM bytes.
+// readBounded reads a file of at most maxPEM bytes.
 func readBounded(path string) ([]byte, error) {
 	f, err := os.Open(path) // #nosec G304 -- the operator names it in the map
 	if err != nil {

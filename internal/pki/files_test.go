@@ -130,6 +130,7 @@ func TestWeakFilesAreServedWithAWarning(t *testing.T) {
 		{"host missing", []string{"shop.example", "partners.example"}, 0o600, start, "host=partners.example"},
 		{"address missing", []string{"10.0.0.5"}, 0o600, start, "host=10.0.0.5"},
 		{"expired", []string{"shop.example"}, 0o600, start.Add(7 * day), "has expired"},
+		{"not valid yet", []string{"shop.example"}, 0o600, start.Add(-time.Hour), "not valid before its time"},
 	} {
 		f := newFolder(t, newBundle(t, ca, start, "shop.example"))
 		if err := os.Chmod(f.key, c.mode); err != nil {
@@ -201,6 +202,19 @@ func TestFilesAreReadAgain(t *testing.T) {
 		pass()
 		if !s.Leaf().Equal(first) {
 			t.Error("the mended pair was not taken")
+		}
+		said, third := complaints(), s.Leaf()
+		coming := newBundle(t, ca, time.Now().Add(2*time.Hour), "shop.example")
+		f.put(t, f.key, coming.key)
+		f.put(t, f.cert, coming.cert)
+		pass()
+		if s.Leaf() != third || complaints() != said+1 {
+			t.Errorf("pair of tomorrow: taken %v, %d complaints, want it put off and said once", s.Leaf() != third, complaints()-said)
+		}
+		time.Sleep(2 * time.Hour)
+		pass()
+		if s.Leaf() == third || complaints() != said+1 {
+			t.Errorf("pair whose time has come: taken %v, %d complaints, want it taken", s.Leaf() != third, complaints()-said)
 		}
 		cancel()
 		wg.Wait()

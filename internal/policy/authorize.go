@@ -42,15 +42,18 @@ func Authorize(rt *zone.Route, p *Principal) problem.Reason {
 
 // AuthorizeCall is Authorize for a request that came from a service which the
 // route's Callers name, on behalf of p. Such a caller satisfies `service`,
-// whoever p is: but roles that the route asks for are asked of p all the same,
-// and so are scopes of a key or OAuth token. A route that does not allow
-// `service` judges p as it does outside.
+// whoever p is, if only its kind is known: but roles that the route asks for are
+// asked of p all the same, and so are scopes of a key or OAuth token. A route
+// that does not allow `service` judges p as it does outside.
 func AuthorizeCall(rt *zone.Route, p *Principal) problem.Reason {
 	if rt.Allow&zone.AllowService == 0 {
 		return Authorize(rt, p)
 	}
 	if p == nil {
 		p = &Principal{}
+	}
+	if _, known := p.Kind.allow(); !known {
+		return problem.AccessKind
 	}
 	if r := authorizeRoles(rt, p); r != problem.OK {
 		return r

@@ -103,6 +103,8 @@ func TestAuthorizeCall(t *testing.T) {
 		{"key without a declared scope", route(service, "", "a"), who(Key, "", ""), problem.AccessScope},
 		{"key with it", route(service, "", "a"), who(Key, "", "a"), problem.OK},
 		{"key on a user's route", route(user, "", ""), who(Key, "", ""), problem.AccessKind},
+		{"unknown kind behind a caller", route(service, "", ""), who(Kind(255), "", ""), problem.AccessKind},
+		{"unknown kind with everything", route(service, "admin", "a"), who(Kind(6), "admin", "a"), problem.AccessKind},
 	} {
 		if got := AuthorizeCall(tt.rt, tt.p); got != tt.want {
 			t.Errorf("%s: AuthorizeCall(allow %v roles %q scopes %q, %+v) = %v, want %v", tt.name, tt.rt.Allow, tt.rt.Roles, tt.rt.Scopes, tt.p, got, tt.want)

@@ -87,8 +87,7 @@ func partnerDoor(t *testing.T) *door {
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: theCA().cert.Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	partner := anything("GET")
-	partner.Listener = "partner"
+	partner := &zone.Route{Method: "GET", Path: "/a", Allow: zone.AllowAnonymous, Listener: "partner"}
 	return openDoor(t, []*zone.Route{anything("GET"), partner}, func(c *Config) {
 		c.Zone.Listeners = append(c.Zone.Listeners, &zone.Listener{Name: "partner", Address: "127.0.0.1:0", Hosts: testHosts, ClientCA: file, Limits: testLimits()})
 	})

@@ -48,9 +48,7 @@ func run(ctx context.Context, n, writers int, evict bool, dir string) error {
 	}
 	folder := filepath.Join(dir, "journal")
 	w := newWorkload(n)
-	j, err := journal.Open(folder, journal.Options{Zone: "shop.example", Stages: stageNames, Size: 64 << 30,
-		Retain: 100 * 365 * 24 * time.Hour, // the records' day may be long ago
-	})
+	j, err := journal.Open(folder, journal.Options{Zone: "shop.example", Stages: stageNames, Size: 64 << 30})
 	if err != nil {
 		return err
 	}

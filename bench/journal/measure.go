@@ -111,7 +111,7 @@ func questions(ctx context.Context, folder string, w *workload, evict bool) erro
 		{"correlation id, unknown", func(i int) logs.Query { return logs.Query{Correlation: uuid(uint64(i), 99)} }, 0},
 		{"last 100 of a service, status >= 500", func(i int) logs.Query {
 			return logs.Query{Service: w.services[4+i%10], Status: logs.Status{Min: 500, Max: 599}, Limit: 100}
-		}, 100},
+		}, min(100, w.n/10_000)},
 		{"the same where they are rare (1 in 5,000)", func(int) logs.Query {
 			return logs.Query{Service: rareFailing, Status: logs.Status{Min: 500, Max: 599}, Limit: 100}
 		}, min(100, w.n/100_000)},
@@ -121,7 +121,7 @@ func questions(ctx context.Context, folder string, w *workload, evict bool) erro
 		{"the same where there are none", func(int) logs.Query {
 			return logs.Query{Service: rareService, Status: logs.Status{Min: 503, Max: 503}, Limit: 100}
 		}, 0},
-		{"last 100 of a user", func(i int) logs.Query { return logs.Query{User: w.people[i*37], Limit: 100} }, 100},
+		{"last 100 of a user", func(i int) logs.Query { return logs.Query{User: w.people[i*37], Limit: 100} }, min(100, w.n/10_000)},
 		{"a minute in the middle of the day", func(i int) logs.Query {
 			at := day.Add(12*time.Hour + time.Duration(i)*time.Minute)
 			return logs.Query{Since: at, Until: at.Add(time.Minute)}
@@ -193,7 +193,7 @@ func evictFolder(folder string) error {
 		if err != nil {
 			continue
 		}
-		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+		err = evict(f)
 		_ = f.Close()
 		if err != nil {
 			return err

@@ -11,12 +11,14 @@ import (
 // acceptStage asks whether the door is open at all, and whether the connection
 // is one of this listener's clients.
 func acceptStage(g *Gateway, t *trip) problem.Reason {
+	t.closeAfterDoubt() // whatever becomes of the request
 	if g.draining.Load() {
 		t.closeAfter()
 		return problem.ZoneDraining
 	}
 	// Before anything else: with no record to write there is no request to serve.
 	if err := g.journal.Admit(false); err != nil {
+		t.unkept = true
 		return t.failed(err, problem.JournalUnavailable)
 	}
 	// The client's certificate and the server name are in the TLS state. Nothing is
@@ -57,7 +59,7 @@ func (t *trip) closeAfter() { t.out.Header().Set("Connection", "close") }
 func (t *trip) failed(err error, fallback problem.Reason) problem.Reason {
 	t.cause = nil
 	reason := fallback
-	if e := asProblem(err); e != nil {
+	if e := asProblem(err); e != nil && e.Reason != problem.OK { // an error is never a yes
 		reason = e.Reason
 		t.detail = e.Detail
 		if e.Cause == nil { // a plain refusal: its record says it all

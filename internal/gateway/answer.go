@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
@@ -101,8 +102,13 @@ func (t *trip) cutInside(x *exchange, err error) problem.Reason {
 	if ctx := t.r.Context(); x.unhook != nil && ctx.Err() != nil { // the wire was closed because the client went away
 		return contextReason(ctx)
 	}
-	x.lease.failed(false, err)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	timeout := errors.Is(err, os.ErrDeadlineExceeded)
+	// What we cut ourselves says nothing about the instance, nor does a quiet
+	// stream, nor an answer that has used up its time: clients are slow, too.
+	if !x.wasCut.Load() && (!timeout || time.Now().Before(x.wire.end)) {
+		x.lease.failed(false, err)
+	}
+	if timeout {
 		return problem.UpstreamTimeout
 	}
 	return problem.UpstreamProtocol

@@ -320,6 +320,8 @@ func TestReasonOfTheGuard(t *testing.T) {
 		{500, []string{"made.up"}, "ok"},
 		{200, []string{"owner.denied"}, "ok"},
 		{404, []string{""}, "ok"},
+		{503, []string{"journal.full"}, "journal.full"}, // of its own journal: ours keeps the record
+		{503, []string{"journal.unavailable"}, "journal.unavailable"},
 	} {
 		fields := ""
 		for _, s := range c.said {
@@ -493,5 +495,49 @@ func TestStreamIsNotRecorded(t *testing.T) {
 	visit(g, w, "GET", "/live")
 	if w.status != 503 || !strings.Contains(w.sent.String(), "journal.unavailable") {
 		t.Errorf("got %d %q", w.status, w.sent.String())
+	}
+}
+
+// pausing takes each piece of an answer after a pause.
+type pausing struct {
+	*taker
+	pause time.Duration
+}
+
+func (w pausing) Write(p []byte) (int, error) { time.Sleep(w.pause); return w.taker.Write(p) }
+
+// An answer that lasts too long because its client is slow, or a stream that is
+// quiet, says nothing about the instance; a service that stands still does.
+func TestWhoseFaultIsATimeout(t *testing.T) {
+	large := "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"
+	for _, c := range []struct {
+		name     string
+		target   string
+		pause    time.Duration
+		serve    func(*rawConn)
+		failures int32
+	}{
+		{"slow client", "/large", 20 * time.Second, func(c *rawConn) { c.request(); c.say(large + strings.Repeat("x", 1<<20)) }, 0},
+		{"quiet stream", "/live", 0, func(c *rawConn) {
+			c.request()
+			c.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+			c.stay()
+		}, 0},
+		{"service stands still", "/large", 0, func(c *rawConn) { c.request(); c.say(large); c.stay() }, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, dial := newPipeService(c.serve)
+				g, kept := watchedGateway(t, s, nil, sseRoute(), anything("GET"))
+				g.services["shop"].cfg.dial = dial
+				broken := visit(g, pausing{newTaker(), c.pause}, "GET", c.target)
+				g.Close()
+				s.serving.Wait()
+				records := kept.all()
+				if got := g.services["shop"].instances[0].failures.Load(); !broken || got != c.failures || records[len(records)-1].Reason != "upstream.timeout" {
+					t.Errorf("broken %v, %d failures, records %+v; want %d and upstream.timeout", broken, got, records, c.failures)
+				}
+			})
+		})
 	}
 }

@@ -68,12 +68,14 @@ func (g *Gateway) lookup(ctx context.Context, key credentialKey, cred Credential
 			return nil, problem.New(problem.AuthInvalid, nil)
 		}
 		now := g.clock()
-		e := &entry{key: key, number: g.principals.numbers.Add(1), principal: &p, until: now.Add(principalLife)}
-		if valid.Before(e.until) {
-			e.until = valid
-		}
-		if !now.Before(e.until) {
+		if !now.Before(valid) {
 			return nil, problem.New(problem.AuthExpired, nil)
+		}
+		e := &entry{key: key, number: g.principals.numbers.Add(1), principal: &p, until: now.Add(principalLife)}
+		// The authenticator sees a use only when it is asked: a session with a short
+		// idle bound must be asked for well before the bound, or use would not keep it.
+		if half := now.Add(valid.Sub(now) / 2); half.Before(e.until) {
+			e.until = half
 		}
 		g.principals.put(e, generation, now)
 		return e, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/internal/problem"
@@ -48,6 +49,7 @@ type exchange struct {
 	upload *upload     // the body on its way in; nil when it went with the head or there is none
 	unhook func() bool // stops the watch over the client's context; nil when there is none
 	ended  bool
+	wasCut atomic.Bool // by us, see cut
 }
 
 // progress says how far a failed exchange had come, which decides whether the
@@ -274,6 +276,13 @@ func (x *exchange) hangUp() {
 	if x.upload != nil {
 		x.upload.stop()
 	}
+}
+
+// cut closes the connection under whoever reads from it. The exchange must not
+// have been finished: its connection would be somebody else's.
+func (x *exchange) cut() {
+	x.wasCut.Store(true)
+	x.wire.close()
 }
 
 // contextReason says why a request's context ended.

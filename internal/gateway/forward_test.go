@@ -453,13 +453,28 @@ func TestDeadlineErrors(t *testing.T) {
 // An answer that is cut counts against its instance like one that never came.
 func TestCutAnswersEject(t *testing.T) {
 	s := newRawService(t, "tcp", func(c *rawConn) { c.request(); c.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab") })
-	set := newTestSet(t, upstreamConfig{}, s)
-	for i := range failuresLimit {
+	good := newRawService(t, "tcp", always(sized("ok")))
+	set := newTestSet(t, upstreamConfig{}, s, good)
+	for range 2 * failuresLimit { // the two take turns
 		if set.instances[0].ejection() != closedBreaker {
-			t.Fatalf("ejected after %d cut answers", i)
+			t.Fatal("ejected too early")
 		}
+		someOutgoing("GET", "/").send(set)
+	}
+	if set.instances[0].ejection() != ejectedNow || set.instances[1].ejection() != closedBreaker {
+		t.Error("the instance that cuts its answers was not ejected alone")
+	}
+	wantReason(t, "beside an ejected one", someOutgoing("GET", "/").send(set), problem.OK)
+	wantRequests(t, "ejected", s, failuresLimit)
+}
+
+// The last instance that takes connections stays, however its exchanges break: a
+// client who knows a route that breaks must not close all the others.
+func TestTheLastIsNotEjected(t *testing.T) {
+	s := newRawService(t, "tcp", func(c *rawConn) { c.request(); c.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab") })
+	set := newTestSet(t, upstreamConfig{}, s)
+	for range 3 * failuresLimit {
 		wantReason(t, "cut", someOutgoing("GET", "/").send(set), problem.UpstreamProtocol)
 	}
-	wantReason(t, "ejected", someOutgoing("GET", "/").send(set), problem.UpstreamUnreachable)
-	wantRequests(t, "ejected", s, failuresLimit)
+	wantRequests(t, "never ejected", s, 3*failuresLimit)
 }

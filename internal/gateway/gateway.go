@@ -40,7 +40,8 @@ type Gateway struct {
 	timers      *stageTimers
 	lines       lineBound // of the log
 	draining    atomic.Bool
-	trips       sync.Pool // of *trip
+	underWay    atomic.Int64 // handlers
+	trips       sync.Pool    // of *trip
 }
 
 // New builds the door of a zone: its listeners, routes, upstream pools and

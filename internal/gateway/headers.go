@@ -75,6 +75,8 @@ func passesInward(name string) bool {
 		return false
 	case "traceparent", "tracestate", "baggage": // a new trace starts at the door
 		return false
+	case "proxy": // CGI makes HTTP_PROXY of it, by which libraries choose a proxy
+		return false
 	case "forwarded", "via", "x-forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip",
 		"true-client-ip", "cf-connecting-ip": // the client's address is in Sallyport-Client
 		return false

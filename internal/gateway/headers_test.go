@@ -24,7 +24,7 @@ func TestPassesInward(t *testing.T) {
 		"Sallyport-Client", "Sallyport-Request", "Sallyport-Reason", "Sallyport-Whatever-Comes-Later-And-Is-Very-Long-Indeed",
 		"X-Correlation-Id",
 		// hop by hop
-		"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Proxy-Authenticate", "Te", "Trailer",
+		"Connection", "Keep-Alive", "Proxy", "Proxy-Connection", "Proxy-Authorization", "Proxy-Authenticate", "Te", "Trailer",
 		"Transfer-Encoding", "Upgrade", "HTTP2-Settings",
 		// rebuilt or answered here
 		"Host", "Content-Length", "Expect",

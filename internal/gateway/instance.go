@@ -79,10 +79,21 @@ func (in *instance) readmit(why string) {
 }
 
 // failed tells that an exchange broke: a dial that fails ejects at once, other
-// failures when they are failuresLimit in a row or when this one was the probe.
+// failures when they are failuresLimit in a row or when this one was the probe,
+// and another instance works. The last one that takes connections stays: who can
+// make one route break would else close the whole service.
 func (in *instance) failed(dial bool, cause error) {
-	if !dial && in.failures.Add(1) < failuresLimit && in.backAt.Load() == 0 {
-		return
+	if !dial {
+		n, out := in.failures.Add(1), in.backAt.Load() != 0
+		if !in.set.worksWithout(in) {
+			if out {
+				in.readmit("it takes connections, and there is no other")
+			}
+			return
+		}
+		if n < failuresLimit && !out {
+			return
+		}
 	}
 	now := in.set.cfg.clock()
 	if in.backAt.Load() > now.UnixNano() {

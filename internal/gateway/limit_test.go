@@ -80,6 +80,8 @@ func TestLimiterDown(t *testing.T) {
 	d.limiter.err = errors.New("planted cause")
 	h := d.client(false)
 	d.refused("limiter down", d.do(h, "GET", "/scarce", ""), problem.LimitUnavailable)
+	d.limiter.err = problem.New(problem.OK, errors.New("planted cause")) // an error is a no, whatever it says of itself
+	d.refused("limiter down, and wrong about it", d.do(h, "GET", "/scarce", ""), problem.LimitUnavailable)
 	if got := d.do(h, "GET", "/free", ""); got.status != 200 {
 		t.Errorf("a route without a limit: got %d", got.status)
 	}

@@ -68,6 +68,7 @@ func TestLocalAnswers(t *testing.T) {
 			w.Header().Set(problem.ReasonHeader, "made.up")
 			w.WriteHeader(http.StatusTeapot)
 		}, 418, problem.InternalError},
+		{"a journal that is not ours", func(w http.ResponseWriter, _ *http.Request) { problem.Write(w, problem.JournalFull, "", "") }, 503, problem.JournalFull},
 		{"two heads", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(200) }, 404, problem.OK},
 		{"an answer at the bound", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, localAnswer)) }, 200, problem.OK},
 		{"an answer over it", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, localAnswer+1)) }, 500, problem.InternalError},

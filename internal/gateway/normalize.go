@@ -14,7 +14,18 @@ const maxHeaderFields = 128
 // normalizeStage refuses what two readers could read in two ways. It changes
 // nothing: the bytes that came are judged, recorded and forwarded, or the answer
 // is 4xx.
+//
+// What is refused here is the last of its HTTP/1 connection: a client that spells
+// `Content_Length` may mean a body where net/http has found the next request.
 func normalizeStage(_ *Gateway, t *trip) problem.Reason {
+	reason := t.normalize()
+	if reason != problem.OK && t.r.ProtoMajor == 1 {
+		t.closeAfter()
+	}
+	return reason
+}
+
+func (t *trip) normalize() problem.Reason {
 	if reason := t.framing(); reason != problem.OK {
 		return reason
 	}
@@ -24,8 +35,8 @@ func normalizeStage(_ *Gateway, t *trip) problem.Reason {
 	return t.headers()
 }
 
-// framing ends the connection after messages whose length an intermediary before
-// us may have read in another way.
+// closeAfterDoubt ends the connection after messages whose length an intermediary
+// before us may have read in another way.
 //
 // net/http refuses lengths that differ, codings other than chunked, and more
 // than one coding. Two cases it settles in silence: with Transfer-Encoding it
@@ -34,12 +45,20 @@ func normalizeStage(_ *Gateway, t *trip) problem.Reason {
 // the message as if the framing is faulty"). No handler can see either. So every
 // request with a coding, and every HTTP/1.0 request, is the last of its
 // connection: whatever was smuggled behind it is never read as a request.
+func (t *trip) closeAfterDoubt() {
+	if t.r.ProtoMajor == 1 && (len(t.r.TransferEncoding) > 0 || t.r.ProtoMinor == 0) {
+		t.closeAfter()
+	}
+}
+
+// framing refuses more than one length, and transfer codings that net/http does not read.
 func (t *trip) framing() problem.Reason {
+	// HTTP/2 counts frames, and net/http believes the first of several lengths.
+	if len(t.r.Header["Content-Length"]) > 1 {
+		return problem.RequestFraming
+	}
 	if t.r.ProtoMajor != 1 {
 		return problem.OK
-	}
-	if len(t.r.TransferEncoding) > 0 || t.r.ProtoMinor == 0 {
-		t.closeAfter()
 	}
 	if te := t.r.TransferEncoding; len(te) > 1 || len(te) == 1 && te[0] != "chunked" {
 		return problem.RequestFraming // net/http has refused these; should it stop to, we do

@@ -73,6 +73,8 @@ func dispatchStage(g *Gateway, t *trip) problem.Reason {
 
 // serve is the handler of a listener: one request, one trip, one record.
 func (g *Gateway) serve(l *listener, w http.ResponseWriter, r *http.Request) {
+	g.underWay.Add(1)
+	defer g.underWay.Add(-1)
 	t := g.begin(l, w, r)
 	reason := g.walk(t)
 	whole := g.finish(t, reason)

@@ -190,6 +190,17 @@ func TestJournal(t *testing.T) {
 			t.Errorf("after room was made: got %d", got.status)
 		}
 	})
+	t.Run("full, and something hidden behind chunks", func(t *testing.T) {
+		d := openDoor(t, routes())
+		d.journal.admit = problem.New(problem.JournalFull, nil)
+		const chunks = "GET /a HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+		if got := d.raw(chunks + "GET /smuggled HTTP/1.1\r\nHost: shop.example\r\n\r\n"); got.status != 503 || !got.closed {
+			t.Errorf("got %d, closed %v; want 503 and the end of the connection", got.status, got.closed)
+		}
+		if got := d.raw("GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n"); got.status != 503 || got.closed {
+			t.Errorf("control: got %d, closed %v; want 503 on a connection that stays", got.status, got.closed)
+		}
+	})
 	t.Run("failing", func(t *testing.T) {
 		d := openDoor(t, routes())
 		d.journal.err = errors.New("disk gone")

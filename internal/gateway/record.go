@@ -48,7 +48,7 @@ func (g *Gateway) record(t *trip) problem.Reason {
 func (g *Gateway) recordOpen(t *trip) problem.Reason {
 	now := g.clock()
 	kept := g.append(t, journal.KindOpen, now)
-	t.opened = kept == problem.OK
+	t.opened, t.unkept = kept == problem.OK, kept != problem.OK
 	return kept
 }
 
@@ -71,7 +71,8 @@ func (g *Gateway) lap(t *trip) time.Time {
 // append fills the record and hands it to the journal.
 func (g *Gateway) append(t *trip, kind journal.Kind, now time.Time) problem.Reason {
 	// A journal that takes no record is told of by the metrics alone.
-	if t.reason == problem.JournalFull || t.reason == problem.JournalUnavailable {
+	// Only our own journal counts: a service may well say this of its own.
+	if t.unkept {
 		return problem.OK
 	}
 	for i := range g.stages {

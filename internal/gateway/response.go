@@ -135,7 +135,10 @@ func (a *response) frame(method string) error {
 	case a.length > 0:
 		a.framing = sizedBody
 	}
-	a.closes = a.closes || a.framing == closedBody
+	// A 204 has no content (RFC 9110 section 15.3.5). One that announces some may
+	// still send it, when the connection already serves somebody else.
+	contradicts := a.status == http.StatusNoContent && (len(codings) > 0 || a.length > 0)
+	a.closes = a.closes || contradicts || a.framing == closedBody
 	a.whole = a.framing == noBody
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -93,4 +94,18 @@ func (g *Gateway) shutdown(ctx context.Context) {
 		})
 	}
 	all.Wait()
+	g.awaitRecords()
+}
+
+// cutGrace is how long a stop waits for the records of what it has cut.
+const cutGrace = 2 * time.Second
+
+// awaitRecords waits for the handlers whose connections have ended: they still
+// have a record to keep, and the journal may be closed once Serve has returned.
+func (g *Gateway) awaitRecords() {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(cutGrace); g.underWay.Load() > 0 && time.Now().Before(end); {
+		<-look.C
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/internal/journal"
 	"sallyport.dev/zone"
 )
 
@@ -125,5 +126,44 @@ func TestRunOpensTheListeners(t *testing.T) {
 	stop()
 	if err := <-done; err != nil {
 		t.Errorf("Run returned %v", err)
+	}
+}
+
+// TestDrainWaitsForRecords: what is cut at the end of a drain has its record
+// before Serve returns, since the journal is closed after that.
+func TestDrainWaitsForRecords(t *testing.T) {
+	under, recording, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var d *door
+	d = openDoor(t, []*zone.Route{anything("GET")}, func(c *Config) {
+		c.Drain = 50 * time.Millisecond
+		c.Journal = &watchedJournal{c.Journal.(*fakeJournal), func(*journal.Record) error {
+			close(recording)
+			<-release
+			return nil
+		}}
+	})
+	d.service.handle = func(_ http.ResponseWriter, r *http.Request) {
+		close(under)
+		<-r.Context().Done()
+	}
+	go func() {
+		if resp, err := d.client(false).Get("https://shop.example/never"); err == nil {
+			_ = resp.Body.Close()
+		}
+	}()
+	<-under
+	d.stop()
+	<-recording
+	select {
+	case err := <-d.stopped:
+		t.Errorf("Serve returned %v while a record was being kept", err)
+	case <-time.After(200 * time.Millisecond): // it had nothing else to wait for
+	}
+	close(release)
+	if err := <-d.stopped; err != nil {
+		t.Errorf("Serve returned %v", err)
+	}
+	if n := len(d.journal.all()); n != 1 {
+		t.Errorf("%d records when Serve returned, want 1", n)
 	}
 }

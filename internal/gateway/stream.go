@@ -26,10 +26,13 @@ func (g *Gateway) answerStream(t *trip, x *exchange) problem.Reason {
 	if r := g.recordOpen(t); r != problem.OK {
 		return r
 	}
-	v := g.watch(t.r.Context(), t.cred, t.route.Route, x.wire.close)
+	v := g.watch(t.r.Context(), t.cred, t.route.Route, x.cut)
 	reason := t.pump(x, t.route.service.cfg.streamIdle)
 	if r := v.end(); r != problem.OK {
 		reason = r
+	}
+	if reason == problem.OK {
+		x.finish() // not before the end of the vigil, which may close the wire until then
 	}
 	if reason != problem.OK {
 		t.reason = reason
@@ -64,7 +67,6 @@ func (t *trip) pump(x *exchange, idle time.Duration) problem.Reason {
 		switch err {
 		case nil:
 		case io.EOF:
-			x.finish()
 			return problem.OK
 		default:
 			return t.cutInside(x, err)

@@ -52,6 +52,7 @@ type trip struct {
 	rec      journal.Record
 	recorded bool // the one record of the trip has been handed to the journal
 	opened   bool // a stream's open record has been, too
+	unkept   bool // the journal has said that it takes no record
 }
 
 // bytesIn is how many bytes of the body were read.

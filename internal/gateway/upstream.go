@@ -154,6 +154,16 @@ func (s *upstreamSet) pick(avoid *instance, again bool) (lease, problem.Reason) 
 	return lease{instance: best, probe: bestRank == ejected}, problem.OK
 }
 
+// worksWithout says whether another instance is in use.
+func (s *upstreamSet) worksWithout(in *instance) bool {
+	for _, other := range s.instances {
+		if other != in && other.ejection() == closedBreaker && !other.unhealthy.Load() {
+			return true
+		}
+	}
+	return false
+}
+
 // firstBack returns the ejected instance that has been out the longest, when
 // that is at least the shortest ejection.
 func (s *upstreamSet) firstBack() *instance {

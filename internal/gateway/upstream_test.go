@@ -170,7 +170,7 @@ func TestEjectionHangsUp(t *testing.T) {
 }
 
 func TestFailuresInARow(t *testing.T) {
-	s, _ := clockSet(t, 1, upstreamConfig{})
+	s, _ := clockSet(t, 2, upstreamConfig{}) // the other one works
 	in := s.instances[0]
 	for range failuresLimit - 1 {
 		in.failed(false, errTest)

@@ -78,3 +78,72 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 		})
 	}
 }
+
+// revokedStream runs a stream whose session is revoked after a minute, and
+// returns the gateway as it is afterwards. The look-up that notices takes a
+// while, and last is what the service does in it.
+func revokedStream(t *testing.T, last func(*rawConn)) (*Gateway, []journal.Record) {
+	t.Helper()
+	s, dial := newPipeService(func(conn *rawConn) {
+		conn.request()
+		conn.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+		time.Sleep(time.Minute + vigilTime)
+		last(conn)
+		conn.stay()
+	})
+	rt := sseRoute()
+	rt.Allow = zone.AllowUser
+	g, kept := watchedGateway(t, s, nil, rt)
+	g.services["shop"].cfg.dial = dial
+	t.Cleanup(s.serving.Wait)
+	t.Cleanup(g.Close) // before the wait: it hangs up
+	auth := g.auth.(*fakeAuth)
+	start := time.Now()
+	auth.before = func(Credential) {
+		if time.Since(start) >= time.Minute {
+			time.Sleep(2 * time.Second)
+		}
+	}
+	go func() {
+		time.Sleep(time.Minute - time.Millisecond)
+		auth.fail(problem.New(problem.AuthRevoked, nil))
+		g.Forget(hashOf(rootToken))
+	}()
+	r := httptest.NewRequest("GET", "https://shop.example/live", nil)
+	r.RequestURI, r.URL.Scheme, r.URL.Host, r.RemoteAddr, r.TLS.ServerName = "/live", "", "", "127.0.0.1:4711", "shop.example"
+	r.Header.Set("Authorization", "Bearer "+rootToken)
+	func() {
+		defer func() { _ = recover() }() // net/http's sign for a broken connection
+		g.serve(g.listeners[0], newTaker(), r)
+	}()
+	return g, kept.all()
+}
+
+// A stream that ends while its vigil is still asking leaves no connection in the
+// pool: the vigil may close it, and it would close it under somebody else.
+func TestVigilClosesNobodyElsesConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, records := revokedStream(t, func(c *rawConn) { c.say("0\r\n\r\n") })
+		if len(records) != 2 || records[1].Reason != "auth.revoked" {
+			t.Errorf("records %+v, want an end with auth.revoked", records)
+		}
+		in := g.services["shop"].instances[0]
+		if n, held := len(in.idle), in.outstanding.Load(); n != 0 || held != 0 {
+			t.Errorf("%d idle connections, %d requests under way; want none", n, held)
+		}
+	})
+}
+
+// What we cut ourselves says nothing about the instance: a user could eject it
+// by logging out with a few streams open.
+func TestVigilIsNotTheServicesFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, records := revokedStream(t, func(*rawConn) {})
+		if len(records) != 2 || records[1].Reason != "auth.revoked" {
+			t.Errorf("records %+v, want an end with auth.revoked", records)
+		}
+		if n := g.services["shop"].instances[0].failures.Load(); n != 0 {
+			t.Errorf("%d failures counted against the instance, want none", n)
+		}
+	})
+}

@@ -104,16 +104,6 @@ func (b *Buffer) unpack(x *blockIndex, block []byte) error {
 	return nil
 }
 
-// chain returns the chain value after all payloads of the buffer.
-func (b *Buffer) chain(h hasher, c Chain) Chain {
-	from := 0
-	for _, to := range b.frames {
-		c = h.next(&c, b.data[from:to])
-		from = to
-	}
-	return c
-}
-
 // A description is what an index says of the contents of a block.
 type description struct {
 	min, max uint64

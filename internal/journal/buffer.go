@@ -125,6 +125,15 @@ func (b *Buffer) times() (lo, hi uint64) {
 	return lo, hi
 }
 
+// cut drops the records from a sequence number on, and says whether there were any.
+func (b *Buffer) cut(until uint64) bool {
+	if until-b.First >= uint64(len(b.spans)) {
+		return false
+	}
+	b.spans = b.spans[:until-b.First]
+	return true
+}
+
 // skip drops the records before a sequence number.
 func (b *Buffer) skip(before uint64) {
 	if before > b.First {

@@ -195,6 +195,9 @@ func (c *Cursor) readBlock(b *Buffer, until uint64) error {
 		return errUntil
 	}
 	err := c.seg.Read(c.block, b)
+	if err == nil && b.cut(until) {
+		return nil // the same block again, when more of it may be given
+	}
 	if err == nil || errors.Is(err, ErrDamaged) {
 		c.block++
 	}

@@ -151,7 +151,7 @@ func (v *View) Record(names *Names) (Record, error) {
 		Service:       names.Get(v.Service),
 		Route:         names.Get(v.Route),
 		Method:        names.Get(v.Method),
-		Client:        client,
+		Client:        client.Unmap(),
 		Reason:        names.Get(v.Reason),
 		Status:        v.Status,
 		BytesIn:       v.BytesIn,

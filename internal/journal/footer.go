@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"time"
 )
 
 // The end of a sealed segment: offset and length of the index, CRC-32C of the
@@ -99,9 +100,14 @@ func (f *footer) place(at int64) int64 {
 // next is the sequence number after the last record.
 func (f *footer) next() uint64 { return f.header.First + f.index.records }
 
-// head is the place between this segment and the next.
-func (f *footer) head() Head {
-	return Head{Segment: f.header.Segment, Sequence: f.next(), Chain: f.index.final}
+// newest is what retention goes by: the time of the newest record, and not
+// before the segment itself, whatever the records say.
+func (f *footer) newest() time.Time {
+	newest := microTime(int64(f.index.max))
+	if newest.Before(f.header.Created) {
+		return f.header.Created
+	}
+	return newest
 }
 
 // readBlock fills b with block i. The caller's file is that of the footer.

@@ -2,8 +2,10 @@ package journal
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"strconv"
 	"strings"
 )
@@ -18,13 +20,14 @@ type Head struct {
 	Chain    Chain
 }
 
-// The two heads that a journal keeps in its own folder.
+// The two heads that a journal keeps in its own folder. Both are rewritten in
+// place by one write, which takes no room on a full disk.
 const (
-	headFile  = "head"  // how far the journal was synced; rewritten with each sync
-	floorFile = "floor" // where the oldest kept segment begins; replaced before older ones are removed
+	headFile  = "head"  // how far the journal was synced; written after each sync
+	floorFile = "floor" // where the oldest kept segment begins; synced before older ones are removed
 )
 
-// headForm has a fixed length, so that a head can be rewritten in place by one write.
+// headForm has a fixed length, so that a new line covers the old one.
 const headForm = "sallyport-journal-head segment %020d sequence %020d chain %x"
 
 // MarshalText writes the head as one line without its end, with a checksum.
@@ -65,11 +68,35 @@ func (h Head) line() []byte {
 	return append(b, '\n')
 }
 
-func parseHeadFile(b []byte) (Head, error) {
-	var h Head
+// readHead reads one of the two files. The error is ErrDamaged when it is not what was written.
+func readHead(dir, name string) (h Head, err error) {
+	f, err := readOnly(dir, name)
+	if err != nil {
+		return h, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 1<<10))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return h, err
+	}
 	line, ok := strings.CutSuffix(string(b), "\n")
 	if !ok {
-		return h, fmt.Errorf("journal head: the line does not end")
+		return h, fmt.Errorf("%w: the line does not end", ErrDamaged)
 	}
-	return h, h.UnmarshalText([]byte(line))
+	if err := h.UnmarshalText([]byte(line)); err != nil {
+		return h, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return h, nil
+}
+
+// openHead writes a head whole, however long or torn the file was, and opens it
+// to be rewritten in place.
+func openHead(d disk, name string, h Head) (file, error) {
+	if err := replace(d, name, h.line()); err != nil {
+		return nil, err
+	}
+	f, err := d.open(name)
+	if err != nil {
+		return nil, fmt.Errorf("journal: open %s: %w", name, err)
+	}
+	return f, nil
 }

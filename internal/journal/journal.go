@@ -39,7 +39,7 @@ const (
 	defaultSize    = 10 << 30
 	leastSize      = 1 << 20
 	mostSegment    = 32 << 20
-	mostReserve    = 64 << 20
+	mostReserve    = 16 << 20
 	leastReserve   = 1 << 20
 	defaultAge     = time.Hour
 	defaultSync    = 100 * time.Millisecond

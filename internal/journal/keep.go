@@ -132,14 +132,15 @@ func (j *Journal) sealOldest(ctx context.Context) bool {
 		}
 		return torn
 	}
-	j.shelf.change(number, func(b *book) {
-		b.Sealed, b.Size = true, foot.size
-		if foot.index.records > 0 {
-			b.newest = microTime(int64(foot.index.max))
-		}
+	kept := j.shelf.change(number, func(b *book) {
+		b.Sealed, b.Size, b.newest = true, foot.size, foot.newest()
 	})
-	if err := j.disk.remove(logName(number)); err != nil {
-		j.log.Warn("journal: remove the log of a sealed segment", "segment", number, "error", err)
+	useless := logName(number)
+	if !kept { // freed meanwhile, when it was still a log
+		useless = sealedName(number)
+	}
+	if err := j.disk.remove(useless); err != nil {
+		j.log.Warn("journal: remove a file that is not needed any more", "file", useless, "error", err)
 	}
 	j.rotateIfDue(true) // a sealed segment is smaller: there may be room now
 	return ctx.Err() == nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -35,10 +34,15 @@ func Open(dir string, o Options) (*Journal, error) {
 	}
 	j.batches.New = newBatch
 	j.durable.Store(&Head{})
-	if err := j.start(); err != nil {
+	err = j.start()
+	switch {
+	case err == nil:
+		return j, nil
+	case j.stop != nil: // its goroutines run
+		return nil, errors.Join(err, j.Close())
+	default:
 		return nil, errors.Join(err, j.closeFiles())
 	}
-	return j, nil
 }
 
 // start recovers the folder, and runs the goroutines when that worked.
@@ -58,29 +62,22 @@ func (j *Journal) start() error {
 	wake(j.wakeSealer)
 	for _, n := range notes {
 		if err := j.AppendSync(n); err != nil {
-			return errors.Join(err, j.Close())
+			return err
 		}
 	}
 	return nil
 }
 
 // firstSync makes durable what the process before may have left unsynced, and
-// writes the head whole: from then on it is rewritten in place.
-func (j *Journal) firstSync() error {
+// then says so.
+func (j *Journal) firstSync() (err error) {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
 	if err := j.sync(); err != nil {
 		return err
 	}
-	if err := replace(j.disk, headFile, j.live.head.line()); err != nil {
-		return err
-	}
-	f, err := j.disk.open(headFile)
-	if err != nil {
-		return fmt.Errorf("journal: open head: %w", err)
-	}
-	j.headFile = f
-	return nil
+	j.headFile, err = openHead(j.disk, headFile, j.live.head)
+	return err
 }
 
 // Close syncs what was written and ends the journal. Later calls of Append fail.
@@ -89,24 +86,28 @@ func (j *Journal) Close() error {
 	j.done.Wait()
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
+	j.write.Lock()
+	if j.closed {
+		j.write.Unlock()
+		return nil
+	}
+	j.closed = true // nothing is written from here on
+	j.assess()
+	behind := j.live.head != *j.durable.Load()
+	j.write.Unlock()
 	var err error
-	if j.live.head != *j.durable.Load() {
+	if behind {
 		err = j.sync()
 	}
 	return errors.Join(err, j.closeFiles())
 }
 
+// closeFiles closes whatever is open.
 func (j *Journal) closeFiles() error {
 	j.write.Lock()
 	defer j.write.Unlock()
-	if j.closed {
-		return nil
-	}
-	j.closed = true
-	j.assess()
-	files := append(j.retired, j.live.file, j.headFile)
 	var errs []error
-	for _, f := range files {
+	for _, f := range append(j.retired, j.live.file, j.headFile, j.shelf.floor) {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
@@ -123,10 +124,10 @@ type past struct {
 // read lists the folder and removes what means nothing: unfinished files, logs
 // that are there sealed too, and what lies below the floor.
 func (j *Journal) read() (p past, err error) {
-	if p.floor, err = j.readHead(floorFile); err != nil {
+	if p.floor, err = j.anchor(floorFile); err != nil {
 		return p, err
 	}
-	if p.head, err = j.readHead(headFile); err != nil {
+	if p.head, err = j.anchor(headFile); err != nil {
 		return p, err
 	}
 	entries, err := os.ReadDir(j.dir)
@@ -168,20 +169,18 @@ func (p *past) useless(name string, sealed map[uint64]bool) bool {
 	return ok && n < p.floor.Segment
 }
 
-// readHead reads a head of the folder. One that cannot be read is logged and
-// counts as none: the journal itself is what is true.
-func (j *Journal) readHead(name string) (Head, error) {
-	b, err := os.ReadFile(filepath.Join(j.dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
+// anchor reads a head of the folder. One that is damaged is logged and counts as
+// none: the journal itself is what is true.
+func (j *Journal) anchor(name string) (Head, error) {
+	h, err := readHead(j.dir, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return Head{}, nil
-	}
-	if err != nil {
+	case errors.Is(err, ErrDamaged):
+		j.log.Warn("journal: an anchor is damaged and ignored", "file", name, "error", err)
+		return Head{}, nil
+	case err != nil:
 		return Head{}, fmt.Errorf("journal: read %s: %w", name, err)
-	}
-	h, err := parseHeadFile(b)
-	if err != nil {
-		j.log.Warn("journal: an anchor cannot be read and is ignored", "file", name, "error", err)
-		return Head{}, nil
 	}
 	return h, nil
 }

@@ -17,16 +17,46 @@ func (j *Journal) recover() (notes []*Record, err error) {
 	if err != nil {
 		return nil, err
 	}
-	end := Head{Segment: p.floor.Segment, Sequence: p.floor.Sequence, Chain: p.floor.Chain}
 	j.id = newID()
-	for i, s := range p.segments {
-		if i == len(p.segments)-1 && !s.Sealed {
-			return j.resume(s, p.head, end)
-		}
+	last := len(p.segments) - 1
+	closed := p.segments
+	if last >= 0 && !p.segments[last].Sealed {
+		closed = p.segments[:last]
+	}
+	end := p.floor
+	for _, s := range closed {
 		end = j.shelve(s, end)
 	}
-	// There is no live segment: an empty folder, or the last one was closed.
-	return j.afresh(end, p.head)
+	if err := j.openFloor(p); err != nil {
+		return nil, err
+	}
+	if len(closed) == len(p.segments) { // the folder is empty, or the last segment was closed
+		return j.afresh(end, p.head)
+	}
+	return j.resume(p.segments[last], p.head, end)
+}
+
+// openFloor keeps the floor as it was, so that what is missing above it stays a
+// finding. One that is not there, or cannot be read, is where the journal begins now.
+func (j *Journal) openFloor(p past) (err error) {
+	floor := p.floor
+	switch {
+	case floor != Head{}:
+	case len(j.shelf.books) > 0:
+		floor = j.shelf.books[0].begin
+	case len(p.segments) > 0:
+		floor.Segment = p.segments[0].Number
+		if f, err := j.disk.open(p.segments[0].name()); err == nil {
+			if h, _, err := readHeader(f); err == nil {
+				floor.Sequence, floor.Chain = h.First, h.Previous
+			}
+			_ = f.Close() // only read
+		}
+	default:
+		floor.Segment = 1
+	}
+	j.shelf.floor, err = openHead(j.disk, floorFile, floor)
+	return err
 }
 
 // shelve puts a closed segment on the shelf and returns where the next begins.
@@ -43,7 +73,7 @@ func (j *Journal) shelve(s Info, end Head) Head {
 			if foot, err = readFooter(f, s.Size); err == nil {
 				h = foot.header
 				next.Sequence, next.Chain = foot.next(), foot.index.final
-				b.newest = microTime(int64(foot.index.max))
+				b.newest = foot.newest()
 			}
 		} else {
 			h, _, err = readHeader(f)

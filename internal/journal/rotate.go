@@ -32,7 +32,7 @@ func (j *Journal) rotate() error {
 	j.live, j.stuck, j.poisoned, j.unnamed = next, nil, false, true
 	j.retired = append(j.retired, old.file)
 	j.shelf.put(book{
-		Info:   Info{Number: old.head.Segment, Size: old.size},
+		Info:   Info{Number: old.begin.Segment, Size: old.size},
 		begin:  old.begin,
 		newest: next.opened,
 	})

@@ -48,11 +48,6 @@ func sealSegment(ctx context.Context, d disk, number uint64, pause func(context.
 	if err != nil {
 		return nil, err
 	}
-	packer, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(maxBlock/2))
-	if err != nil {
-		return nil, err
-	}
 	temp := sealedName(number) + tempSuffix
 	if err := d.remove(temp); err != nil {
 		return nil, err
@@ -61,10 +56,9 @@ func sealSegment(ctx context.Context, d disk, number uint64, pause func(context.
 	if err != nil {
 		return nil, err
 	}
-	h := newHasher()
-	s := &sealing{in: newScanner(in, int64(len(headerBytes))), out: out, hash: h, packer: packer,
-		chain: h.next(&header.Previous, headerBytes), keys: make(map[uint64]struct{})}
+	s := newSealing(out, newScanner(in, int64(len(headerBytes))))
 	s.buf.reset(header, header.First)
+	s.chain = s.hash.next(&header.Previous, headerBytes)
 	err = s.run(ctx, headerBytes, pause)
 	if err = errors.Join(err, out.Close()); err == nil {
 		err = errors.Join(d.rename(temp, sealedName(number)), d.sync())
@@ -73,6 +67,12 @@ func sealSegment(ctx context.Context, d disk, number uint64, pause func(context.
 		return nil, errors.Join(err, d.remove(temp))
 	}
 	return s.footer(header, headerBytes), nil
+}
+
+func newSealing(out file, in *scanner) *sealing {
+	packer, _ := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(maxBlock/2)) // fails for wrong options only
+	return &sealing{in: in, out: out, hash: newHasher(), packer: packer, keys: make(map[uint64]struct{})}
 }
 
 func (s *sealing) footer(header *Header, headerBytes []byte) *footer {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 )
 
 // Block says what is known of a block without reading it.
@@ -37,7 +36,7 @@ type run struct {
 // openSegment opens a segment of a folder. fs.ErrNotExist: it was freed, or
 // sealed under another name, since the folder was listed.
 func openSegment(dir string, i Info, foot *footer) (*Segment, error) {
-	f, err := os.Open(filepath.Join(dir, i.name()))
+	f, err := readOnly(dir, i.name())
 	if err != nil {
 		return nil, fmt.Errorf("journal: open segment %d: %w", i.Number, err)
 	}
@@ -177,6 +176,9 @@ func (s *Segment) Read(i int, b *Buffer) error {
 		b.reset(s.Header, s.runs[i].First)
 		s.in.seek(s.runs[i].from)
 		err = b.fill(s.in, s.runs[i].Records)
+		if err == io.EOF || errors.Is(err, errTorn) { // it was whole when it was surveyed
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("journal: segment %d, block %d: %w", s.Header.Segment, i, err)

@@ -11,6 +11,7 @@ import (
 type shelf struct {
 	mu    sync.Mutex
 	books []book
+	floor file // rewritten in place: a full disk must not keep anything from being freed
 }
 
 // book is one closed segment.
@@ -18,7 +19,7 @@ type book struct {
 	Info
 	begin   Head
 	newest  time.Time // of its records; of its closing while it is not sealed
-	busy    bool      // being sealed: retention waits for it
+	busy    bool      // being sealed
 	damaged bool      // cannot be sealed; stays as it is until retention frees it
 }
 
@@ -45,7 +46,7 @@ func (s *shelf) unsealed() (number uint64, more int) {
 	defer s.mu.Unlock()
 	for i := range s.books {
 		switch b := &s.books[i]; {
-		case b.Sealed || b.damaged:
+		case b.Sealed || b.damaged || b.busy:
 		case number == 0:
 			number, b.busy = b.Number, true
 		default:
@@ -55,16 +56,19 @@ func (s *shelf) unsealed() (number uint64, more int) {
 	return number, more
 }
 
-// change applies f to a segment, which is then no longer busy.
-func (s *shelf) change(number uint64, f func(*book)) {
+// change applies f to a segment, which is then no longer busy. It is false when
+// the segment was freed meanwhile.
+func (s *shelf) change(number uint64, f func(*book)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.books {
 		if s.books[i].Number == number {
 			s.books[i].busy = false
 			f(&s.books[i])
+			return true
 		}
 	}
+	return false
 }
 
 // free removes segments, the oldest first, as long as wanted says so and keep
@@ -80,7 +84,7 @@ func (s *shelf) free(d disk, next Head, keep func(Info) bool, wanted func(b book
 	}
 	floor := next
 	for _, b := range s.books {
-		if b.busy || !wanted(b, left) || keep != nil && keep(b.Info) {
+		if !wanted(b, left) || keep != nil && keep(b.Info) {
 			floor = b.begin
 			break
 		}
@@ -90,8 +94,11 @@ func (s *shelf) free(d disk, next Head, keep func(Info) bool, wanted func(b book
 	if freed == 0 {
 		return 0, nil
 	}
-	if err := replace(d, floorFile, floor.line()); err != nil {
-		return 0, err
+	if _, err := s.floor.WriteAt(floor.line(), 0); err != nil {
+		return 0, fmt.Errorf("journal: move floor: %w", err)
+	}
+	if err := s.floor.Sync(); err != nil {
+		return 0, fmt.Errorf("journal: move floor: %w", err)
 	}
 	for _, b := range s.books[:freed] {
 		if err := d.remove(b.name()); err != nil {

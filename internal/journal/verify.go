@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -78,6 +77,7 @@ type verification struct {
 	hash    hasher
 	anchors []Head
 	writer  bool     // there is one at work
+	begun   bool     // a segment was verified, and none behind it was freed since
 	journal [16]byte // id, from the first segment
 	at      Head     // place in the journal that was reached
 	number  uint64   // of the current segment
@@ -90,16 +90,9 @@ func (v *verification) found(offset int64, format string, args ...any) {
 	}
 }
 
-// readAnchor returns a head of the folder, nil when there is none.
+// readAnchor returns a head of the folder, nil when there is none to be trusted.
 func (v *verification) readAnchor(name string) *Head {
-	b, err := os.ReadFile(filepath.Join(v.dir, name))
-	if errors.Is(err, fs.ErrNotExist) && name == floorFile {
-		return nil // nothing was freed yet
-	}
-	var h Head
-	if err == nil {
-		h, err = parseHeadFile(b)
-	}
+	h, err := readHead(v.dir, name)
 	if err != nil {
 		v.found(-1, "anchor %s: %v", name, err)
 		return nil
@@ -107,26 +100,28 @@ func (v *verification) readAnchor(name string) *Head {
 	return &h
 }
 
-// open opens a listed segment: nil when retention has freed it. The floor is
-// read after the file is open, because a writer may be moving it.
+// open opens a listed segment: nil when retention has freed it. A writer may be
+// moving the floor, so it is read after the file is open, and once more when a
+// file is gone.
 func (v *verification) open(s *Info) (f *os.File, floor *Head, err error) {
-	f, err = os.Open(filepath.Join(v.dir, s.name()))
+	f, err = readOnly(v.dir, s.name())
 	if errors.Is(err, fs.ErrNotExist) && !s.Sealed {
 		s.Sealed = true // sealed meanwhile
-		f, err = os.Open(filepath.Join(v.dir, s.name()))
+		f, err = readOnly(v.dir, s.name())
 	}
-	if v.Segments == 0 {
-		floor = v.readAnchor(floorFile)
+	gone := errors.Is(err, fs.ErrNotExist)
+	if v.begun && !gone {
+		return f, nil, err
 	}
-	if floor != nil && s.Number < floor.Segment {
-		if err == nil {
-			err = f.Close()
-		} else {
-			err = nil
-		}
-		return nil, floor, err
+	floor = v.readAnchor(floorFile)
+	if floor == nil || s.Number >= floor.Segment {
+		return f, floor, err
 	}
-	return f, floor, err
+	v.begun = false // the journal begins anew at the floor
+	if gone {
+		return nil, floor, nil
+	}
+	return nil, floor, f.Close()
 }
 
 // segment verifies one segment. Only errors of reading are returned.
@@ -166,13 +161,10 @@ func (v *verification) joins(h *Header, s Info, floor *Head) {
 		v.found(0, "the header says that this is segment %d", h.Segment)
 	}
 	begin := Head{Segment: s.Number, Sequence: h.First, Chain: h.Previous}
-	if v.Segments == 1 {
-		v.Begin, v.journal = begin, h.Journal
-		switch {
-		case floor == nil && (s.Number != 1 || h.First != 0 || h.Previous != Chain{}):
-			v.found(0, "the journal does not begin here, and nothing was freed: segments before this one are missing")
-		case floor != nil && *floor != begin:
-			v.found(0, "the oldest kept segment is segment %d from record %d on: this is another one", floor.Segment, floor.Sequence)
+	if !v.begun {
+		v.begun, v.Begin, v.journal = true, begin, h.Journal
+		if floor != nil && *floor != begin {
+			v.found(0, "the journal is kept from segment %d, record %d on: this is another place", floor.Segment, floor.Sequence)
 		}
 		return
 	}

@@ -21,16 +21,12 @@ import (
 // nothing but how long a broken build hangs.
 const patience = 60 * time.Second
 
-// build makes the binary and the shop's services and returns their folder.
+// build returns the folder of the programs.
 func build(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	programs := []string{"./cmd/sallyport", "./examples/shop/catalog", "./examples/shop/orders", "./examples/shop/accounts", "./examples/shop/payments"}
-	cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, programs...)...)
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

@@ -63,12 +63,34 @@ func allowType() typ[Allow] {
 }
 
 func role() typ[string] {
-	return matching("role", "letters, digits and . _ : -", `^[A-Za-z0-9][A-Za-z0-9._:-]*$`, 100)
+	return matching("role", "letters, digits and . _ : -", `^[A-Za-z0-9][A-Za-z0-9._:-]*$`, maxRight)
 }
 
 // scope is a scope token of OAuth (RFC 6749 section 3.3), kept to what is easily read.
 func scope() typ[string] {
-	return matching("scope", "letters, digits and . _ : / -", `^[A-Za-z0-9][A-Za-z0-9._:/-]*$`, 100)
+	return matching("scope", "letters, digits and . _ : / -", `^[A-Za-z0-9][A-Za-z0-9._:/-]*$`, maxRight)
+}
+
+// maxRight bounds the names of roles and scopes, in characters.
+const maxRight = 100
+
+// ValidRole says whether a map can name a role: who gives one to a user asks it.
+func ValidRole(s string) bool { return validRight(s, "._:-") }
+
+// ValidScope says whether a map can name a scope.
+func ValidScope(s string) bool { return validRight(s, "._:/-") }
+
+func validRight(s, also string) bool {
+	if s == "" || len(s) > maxRight || strings.IndexByte(also, s[0]) >= 0 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte(also, c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func ownerType() typ[Owner] {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,10 +27,25 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			// A program with the race detector sleeps for a second at its end.
+			e.Setenv("GORACE", "atexit_sleep_ms=20")
+			// What a txtar archive cannot hold.
+			for name, text := range map[string]string{
+				"bom": "\uFEFFa long enough passphrase\n", "crlf": "a long enough passphrase\r\n", "latin": "a long p\xe4ssphrase\n",
+			} {
+				if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(text), 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts,
 			"ready":     ready,
 			"exits":     exits,
+			"hold":      hold,
+			"drains":    drains,
 		},
 	})
 }
@@ -76,20 +94,45 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// hold opens a connection to the address in a variable and asks nothing on it
+// until the script ends. The handshake shows that it was taken.
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := tls.Dial("tcp", ts.Getenv(args[0]), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) // #nosec G402 -- nothing is said to it
+	ts.Check(err)
+	ts.Defer(func() { _ = c.Close() })
+}
+
+// drains waits until `sallyport status` says that the zone of a data folder is
+// not ready any more.
+func drains(ts *testscript.TestScript, _ bool, args []string) {
+	for {
+		if code := status(ts, "sallyport", append([]string{"status"}, args...)...); code != "0" {
+			if code != "1" {
+				ts.Fatalf("status of a zone that drains: exit code %s, want 1", code)
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // exits runs a command and compares its exit code.
 //
 //	exits 3 sallyport status --data nowhere
 func exits(ts *testscript.TestScript, _ bool, args []string) {
-	err := ts.Exec(args[1], args[2:]...)
-	code := "0"
-	if err != nil {
-		x, ok := err.(*exec.ExitError) //nolint:errorlint // Exec returns it as it is
-		if !ok {
-			ts.Fatalf("%v", err)
-		}
-		code = x.String()[strings.LastIndexByte(x.String(), ' ')+1:]
-	}
-	if code != args[0] {
+	if code := status(ts, args[1], args[2:]...); code != args[0] {
 		ts.Fatalf("%s: exit code %s, want %s", strings.Join(args[1:], " "), code, args[0])
 	}
+}
+
+func status(ts *testscript.TestScript, command string, args ...string) string {
+	err := ts.Exec(command, args...)
+	if err == nil {
+		return "0"
+	}
+	x, ok := err.(*exec.ExitError) //nolint:errorlint // Exec returns it as it is
+	if !ok {
+		ts.Fatalf("%v", err)
+	}
+	return strconv.Itoa(x.ExitCode())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"sallyport.dev/internal/obs"
@@ -11,8 +12,8 @@ import (
 )
 
 // adminHandler serves the admin listener: metrics and readiness. It answers only
-// to the listener's own address and names of this host, so that a page in a
-// browser cannot reach it by a name that it made point here (DNS rebinding).
+// to its own addresses and to names of this host, so that a page in a browser cannot
+// reach it by a name that it made point here (DNS rebinding).
 func adminHandler(address string, m *obs.Metrics, ready func(context.Context) []string) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.Handler())
@@ -42,12 +43,24 @@ func adminHandler(address string, m *obs.Metrics, ready func(context.Context) []
 	})
 }
 
-// ownHost says whether a Host names the listener's address or this host.
+// ownHost says whether a Host names the listener's own address or this host. On
+// a listener that has every address, any is its own: DNS can make a name point
+// anywhere, but who names an address has connected to it.
 func ownHost(host, address string) bool {
 	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = strings.Trim(host, "[]")
+	if err != nil { // without a port
+		name = host
+		if inside, ok := strings.CutPrefix(host, "["); ok {
+			if name, ok = strings.CutSuffix(inside, "]"); !ok {
+				return false
+			}
+		}
 	}
-	own, _, _ := net.SplitHostPort(address)
-	return name == "localhost" || name == "127.0.0.1" || name == "::1" || (own != "" && name == own)
+	own, _, _ := net.SplitHostPort(address) // the map has checked it
+	ownIP, _ := netip.ParseAddr(own)
+	if ip, err := netip.ParseAddr(name); err == nil {
+		every := own == "" || ownIP.IsUnspecified()
+		return ip.IsLoopback() || ip == ownIP || every && !ip.IsUnspecified()
+	}
+	return strings.EqualFold(name, "localhost") || own != "" && strings.EqualFold(name, own)
 }

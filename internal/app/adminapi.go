@@ -45,6 +45,12 @@ type User struct {
 	Created  string   `json:"created"`
 }
 
+// Users is one page of GET /v1/users.
+type Users struct {
+	Users []User `json:"users"`
+	Next  string `json:"next,omitempty"` // the parameter after of the next page; empty at the end
+}
+
 // NewPassword is the body of PUT /v1/users/{user}/password.
 type NewPassword struct {
 	Password string `json:"password"`
@@ -55,7 +61,7 @@ type Roles struct {
 	Roles []string `json:"roles"`
 }
 
-// NewKey is the body of POST /v1/keys. Life is a Go duration; 0 is a year.
+// NewKey is the body of POST /v1/keys. Life is a Duration; empty is a year.
 type NewKey struct {
 	Name   string   `json:"name"`
 	Scopes []string `json:"scopes"`
@@ -78,7 +84,13 @@ type Key struct {
 	LastUsed string   `json:"last_used"`
 }
 
-// RotateKey is the body of POST /v1/keys/{id}/rotate. Overlap is a Go duration.
+// Keys is one page of GET /v1/keys.
+type Keys struct {
+	Keys []Key  `json:"keys"`
+	Next string `json:"next,omitempty"` // the parameter after of the next page; empty at the end
+}
+
+// RotateKey is the body of POST /v1/keys/{id}/rotate. Overlap is a Duration.
 type RotateKey struct {
 	Overlap string `json:"overlap"`
 }

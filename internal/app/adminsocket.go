@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -28,12 +29,25 @@ type adminSocket struct {
 	journal recorder
 	log     *slog.Logger
 	mux     *http.ServeMux
+
+	// streams ends when the socket drains: a follower would go on for ever.
+	streams    context.Context //nolint:containedctx // it is the socket's own life
+	endStreams context.CancelFunc
 }
 
 // recorder is what the admin socket needs of the journal.
 type recorder interface {
 	Admit(admin bool) error
 	AppendSync(*journal.Record) error
+}
+
+func newAdminSocket(j recorder, log *slog.Logger) *adminSocket {
+	a := &adminSocket{journal: j, log: log, mux: http.NewServeMux()}
+	a.streams, a.endStreams = context.WithCancel(context.Background())
+	a.handle("/", func(context.Context, *http.Request) (any, error) {
+		return nil, problem.WithDetail(problem.RouteUnknown, "the zone that runs knows no such operation; is it of another version?")
+	})
+	return a
 }
 
 // maxAdminBody bounds a request, in bytes.
@@ -46,56 +60,72 @@ type peerKey struct{}
 // (nil: 204), or an error with a reason.
 type operation func(ctx context.Context, r *http.Request) (any, error)
 
-// adminListener is the name of the socket in records.
+// adminListener is the name of the socket in the data folder, and in records.
 const adminListener = "admin.sock"
 
 // handle adds one operation.
 func (a *adminSocket) handle(pattern string, op operation) {
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		req := &obs.Request{CorrelationID: obs.CorrelationID(r.Header.Get(obs.CorrelationHeader)), Trace: obs.NewTrace(), Listener: adminListener}
-		ctx := obs.WithRequest(r.Context(), req)
-		r.Body = http.MaxBytesReader(w, r.Body, maxAdminBody)
-
+		u, ctx := a.begin(w, r, pattern)
 		var out any
 		err := a.journal.Admit(true)
 		if err == nil {
-			out, err = op(ctx, r)
+			out, err = contained(ctx, r, op)
 		}
-		status, body := http.StatusNoContent, []byte(nil)
+		var body []byte
+		u.status = http.StatusNoContent
 		if err == nil && out != nil {
-			status = http.StatusOK
+			u.status = http.StatusOK
 			body, err = json.Marshal(out)
 		}
-		if err := a.record(ctx, r, use{route: pattern, start: start, err: err, status: status, bytes: len(body)}); err != nil {
-			problem.WriteError(w, err, req.CorrelationID)
+		u.bytes = len(body)
+		if err := a.record(ctx, r, u, err); err != nil {
+			problem.WriteError(w, err, obs.RequestFrom(ctx).CorrelationID)
 			return
 		}
-		w.Header().Set(obs.CorrelationHeader, req.CorrelationID)
 		if body != nil {
 			w.Header().Set("Content-Type", "application/json")
 		}
-		w.WriteHeader(status)
+		w.WriteHeader(u.status)
 		_, _ = io.Copy(w, bytes.NewReader(body)) // the caller may be gone
 	})
+}
+
+// contained runs an operation. A panic is a refusal like any other: it is
+// recorded, and what it had not committed is not done.
+func contained(ctx context.Context, r *http.Request, op operation) (out any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return op(ctx, r)
 }
 
 // use is one use of the socket, as it is recorded.
 type use struct {
 	route  string
 	start  time.Time
-	err    error // why it was refused; nil when it was not
-	status int   // of a success
-	bytes  int   // of the answer
+	status int // of a success
+	bytes  int // of the answer
+}
+
+// begin names a request and bounds its body.
+func (a *adminSocket) begin(w http.ResponseWriter, r *http.Request, route string) (use, context.Context) {
+	req := &obs.Request{CorrelationID: obs.CorrelationID(r.Header.Get(obs.CorrelationHeader)), Trace: obs.NewTrace(), Listener: adminListener}
+	w.Header().Set(obs.CorrelationHeader, req.CorrelationID)
+	r.Body = http.MaxBytesReader(w, r.Body, maxAdminBody)
+	return use{route: route, start: time.Now()}, obs.WithRequest(r.Context(), req)
 }
 
 // record keeps the one record of a use, on disk before the answer. It returns
-// what the caller is refused with: the use's own error, or that there is no record.
-func (a *adminSocket) record(ctx context.Context, r *http.Request, u use) error {
-	reason := problem.ReasonOf(u.err)
-	if u.err != nil {
-		u.status = reason.Status()
-		a.log.WarnContext(ctx, "admin operation refused", "operation", u.route, "reason", reason.Code(), "error", u.err)
+// what the caller is refused with: why it was refused anyhow, or that there is
+// no record.
+func (a *adminSocket) record(ctx context.Context, r *http.Request, u use, refused error) error {
+	reason := problem.ReasonOf(refused)
+	if refused != nil {
+		u.status, u.bytes = reason.Status(), 0
+		a.log.WarnContext(ctx, "admin operation refused", "operation", u.route, "reason", reason.Code(), "error", refused)
 	}
 	req := obs.RequestFrom(ctx)
 	err := a.journal.AppendSync(&journal.Record{
@@ -104,8 +134,8 @@ func (a *adminSocket) record(ctx context.Context, r *http.Request, u use) error 
 		Principal: "uid:" + strconv.FormatUint(uint64(peerUID(r.Context())), 10),
 		Reason:    reason.Code(), Status: u.status, BytesOut: int64(u.bytes), Duration: time.Since(u.start),
 	})
-	if u.err != nil {
-		return u.err
+	if refused != nil {
+		return refused
 	}
 	return err
 }
@@ -119,23 +149,46 @@ func peerUID(ctx context.Context) uint32 {
 	return uid
 }
 
-// serve answers on the socket until ctx ends. Peers other than root and the
-// process's own uid are closed at once (the file mode keeps them out already).
-func (a *adminSocket) serve(ctx context.Context, path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // the folder is locked: a left-over is nobody's
-		return fmt.Errorf("admin socket: %w", err)
+// maxSocketPath is the longest path of a unix socket: sun_path less its NUL.
+const maxSocketPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// socketFits refuses a path that no socket can have.
+func socketFits(path string) error {
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("admin socket: the path %s has %d bytes, a unix socket takes at most %d: choose a data folder with a shorter path", path, len(path), maxSocketPath)
 	}
-	old := unix.Umask(0o177) // the socket is 0600 from its first moment
+	return nil
+}
+
+// listenAdmin makes the socket. The folder is this user's alone and locked, so
+// that nobody can connect before the mode is set, and a left-over is nobody's.
+func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
-	unix.Umask(old)
 	if err != nil {
-		return fmt.Errorf("admin socket: %w", err)
+		return nil, fmt.Errorf("admin socket: %w", err)
 	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("admin socket: %w", err), l.Close())
+	}
+	return bounded(l, maxConnections), nil
+}
+
+// serve answers on the socket until ctx ends. Peers other than root and the
+// process's own uid are closed at once (the modes keep them out already).
+func (a *adminSocket) serve(ctx context.Context, l net.Listener) error {
 	srv := newHTTPServer(a.mux, a.log)
 	srv.WriteTimeout = 0 // `logs --follow` streams
+	srv.RegisterOnShutdown(a.endStreams)
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		uid, err := connUID(c)
-		if err != nil || (uid != 0 && uid != uint32(os.Getuid())) { // #nosec G115 -- uids fit
+		raw := c
+		if placed, ok := c.(*placedConn); ok {
+			raw = placed.Conn
+		}
+		uid, err := connUID(raw)
+		if err != nil || !administers(uid, uint32(os.Geteuid())) { // #nosec G115 -- uids fit
 			a.log.Warn("admin socket: peer refused", "uid", uid, "error", err)
 			_ = c.Close()
 		}
@@ -143,6 +196,9 @@ func (a *adminSocket) serve(ctx context.Context, path string) error {
 	}
 	return serveUntil(ctx, srv, l)
 }
+
+// administers says whether a peer is an administrator of a zone that runs as own.
+func administers(peer, own uint32) bool { return peer == 0 || peer == own }
 
 // decodeBody reads one JSON value strictly: unknown fields and trailing data are errors.
 func decodeBody(r *http.Request, v any) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -73,9 +72,9 @@ type certificateSource interface {
 
 // listen opens the control listener; serve answers on it.
 func (c *control) listen(ctx context.Context, cert certificateSource) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.zone.Control)
+	l, err := listenTCP(ctx, "control", c.zone.Control)
 	if err != nil {
-		return nil, fmt.Errorf("control listener: %w", err)
+		return nil, err
 	}
 	return tls.NewListener(l, &tls.Config{
 		MinVersion:             tls.VersionTLS13,

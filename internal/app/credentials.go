@@ -10,6 +10,7 @@ import (
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/session"
+	"sallyport.dev/internal/store"
 	"sallyport.dev/internal/token"
 )
 
@@ -105,6 +106,11 @@ func (a accountSessions) Revoke(ctx context.Context, user, id string) error {
 
 func (a accountSessions) RevokeAll(ctx context.Context, user, except string) (int, error) {
 	return a.sessions.RevokeAll(ctx, user, except)
+}
+
+func (a accountSessions) RevokeAllTx(ctx context.Context, t *store.Tx, user string) error {
+	_, err := a.sessions.RevokeAllTx(ctx, t, user, "")
+	return err
 }
 
 func accountSession(s session.Session) identity.Session {

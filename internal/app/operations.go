@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"sallyport.dev/internal/identity"
@@ -22,6 +21,9 @@ type administration struct {
 // keyLife is the life of a key for which none was asked.
 const keyLife = 365 * 24 * time.Hour
 
+// pageSize is how many users or keys one answer holds.
+const pageSize = 1000
+
 func (a *administration) routes(s *adminSocket) {
 	s.handle("POST /v1/users", a.addUser)
 	s.handle("GET /v1/users", a.listUsers)
@@ -29,10 +31,8 @@ func (a *administration) routes(s *adminSocket) {
 	s.handle("PUT /v1/users/{user}/password", a.setPassword)
 	s.handle("POST /v1/users/{user}/disable", a.onUser(func(ctx context.Context, user string) error { return a.identity.SetDisabled(ctx, user, true) }))
 	s.handle("POST /v1/users/{user}/enable", a.onUser(func(ctx context.Context, user string) error { return a.identity.SetDisabled(ctx, user, false) }))
-	s.handle("POST /v1/users/{user}/roles/grant", a.changeRoles(func(have, given []string) []string { return append(have, given...) }))
-	s.handle("POST /v1/users/{user}/roles/revoke", a.changeRoles(func(have, taken []string) []string {
-		return slices.DeleteFunc(have, func(role string) bool { return slices.Contains(taken, role) })
-	}))
+	s.handle("POST /v1/users/{user}/roles/grant", a.changeRoles(a.identity.GrantRoles))
+	s.handle("POST /v1/users/{user}/roles/revoke", a.changeRoles(a.identity.RevokeRoles))
 	s.handle("GET /v1/users/{user}/sessions", a.listSessions)
 	s.handle("DELETE /v1/users/{user}/sessions", a.onUser(func(ctx context.Context, user string) error {
 		_, err := a.sessions.RevokeAll(ctx, user, "")
@@ -42,9 +42,7 @@ func (a *administration) routes(s *adminSocket) {
 	s.handle("POST /v1/keys", a.createKey)
 	s.handle("GET /v1/keys", a.listKeys)
 	s.handle("POST /v1/keys/{key}/rotate", a.rotateKey)
-	s.handle("DELETE /v1/keys/{key}", func(ctx context.Context, r *http.Request) (any, error) {
-		return nil, a.identity.RevokeKey(ctx, r.PathValue("key"))
-	})
+	s.handle("DELETE /v1/keys/{key}", a.revokeKey)
 }
 
 func (a *administration) addUser(ctx context.Context, r *http.Request) (any, error) {
@@ -59,28 +57,36 @@ func (a *administration) addUser(ctx context.Context, r *http.Request) (any, err
 	return userOf(u), nil
 }
 
-func (a *administration) listUsers(ctx context.Context, _ *http.Request) (any, error) {
-	const page = 1000
-	list := []User{}
-	for after := ""; ; {
-		users, err := a.identity.Users(ctx, after, page)
-		if err != nil {
-			return nil, err
-		}
-		for _, u := range users {
-			list = append(list, userOf(u))
-			after = u.Email
-		}
-		if len(users) < page {
-			return list, nil
-		}
+// listUsers answers with a page of users, in the order of their addresses, that
+// starts after the address of the parameter after.
+func (a *administration) listUsers(ctx context.Context, r *http.Request) (any, error) {
+	users, err := a.identity.Users(ctx, r.URL.Query().Get("after"), pageSize)
+	if err != nil {
+		return nil, err
 	}
+	page := Users{Users: make([]User, 0, len(users))}
+	for _, u := range users {
+		page.Users = append(page.Users, userOf(u))
+	}
+	if len(users) == pageSize {
+		page.Next = users[pageSize-1].Email
+	}
+	return page, nil
 }
 
-// onUser is an operation on the user of the path, named by e-mail or id.
+// user returns the user of the path, named by e-mail or id.
+func (a *administration) user(ctx context.Context, r *http.Request) (identity.User, error) {
+	u, err := a.identity.User(ctx, r.PathValue("user"))
+	if problem.ReasonOf(err) == problem.AccountUnknown {
+		err = problem.WithDetail(problem.AccountUnknown, "no user has this e-mail address or id")
+	}
+	return u, err
+}
+
+// onUser is an operation on the user of the path.
 func (a *administration) onUser(do func(ctx context.Context, user string) error) operation {
 	return func(ctx context.Context, r *http.Request) (any, error) {
-		u, err := a.identity.User(ctx, r.PathValue("user"))
+		u, err := a.user(ctx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -98,38 +104,40 @@ func (a *administration) setPassword(ctx context.Context, r *http.Request) (any,
 	})(ctx, r)
 }
 
-func (a *administration) changeRoles(change func(have, named []string) []string) operation {
+func (a *administration) changeRoles(change func(ctx context.Context, user string, roles []string) error) operation {
 	return func(ctx context.Context, r *http.Request) (any, error) {
 		var in Roles
 		if err := decodeBody(r, &in); err != nil {
 			return nil, err
 		}
-		u, err := a.identity.User(ctx, r.PathValue("user"))
+		u, err := a.user(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		roles := change(slices.Clone(u.Roles), in.Roles)
-		slices.Sort(roles)
-		return nil, a.identity.SetRoles(ctx, u.ID, slices.Compact(roles))
+		return nil, change(ctx, u.ID, in.Roles)
 	}
 }
 
 func (a *administration) listSessions(ctx context.Context, r *http.Request) (any, error) {
-	u, err := a.identity.User(ctx, r.PathValue("user"))
+	u, err := a.user(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	sessions, err := a.sessions.List(ctx, u.ID)
 	list := make([]Session, len(sessions))
 	for i, s := range sessions {
-		list[i] = Session{ID: s.ID, Created: moment(s.Created), LastUsed: moment(s.LastUsed), Expires: moment(s.Expires), Client: s.Client.String(), Agent: s.Agent}
+		list[i] = Session{ID: s.ID, Created: stamp(s.Created), LastUsed: stamp(s.LastUsed), Expires: stamp(s.Expires), Client: s.Client.String(), Agent: s.Agent}
 	}
 	return list, err
 }
 
 func (a *administration) revokeSession(ctx context.Context, r *http.Request) (any, error) {
 	return a.onUser(func(ctx context.Context, user string) error {
-		return a.sessions.Revoke(ctx, user, r.PathValue("session"))
+		err := a.sessions.Revoke(ctx, user, r.PathValue("session"))
+		if problem.ReasonOf(err) == problem.AccountUnknown {
+			err = problem.WithDetail(problem.AccountUnknown, "the user has no session with this id")
+		}
+		return err
 	})(ctx, r)
 }
 
@@ -138,11 +146,11 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 	if err := decodeBody(r, &in); err != nil {
 		return nil, err
 	}
-	life, err := duration(in.Life, "life")
+	life, err := lifetime(in.Life, "life")
 	if err != nil {
 		return nil, err
 	}
-	if life == 0 {
+	if in.Life == "" {
 		life = keyLife
 	}
 	k, secret, err := a.identity.CreateKey(ctx, identity.NewKey{Name: in.Name, Scopes: in.Scopes, Expires: a.clock().Add(life)})
@@ -157,35 +165,46 @@ func (a *administration) rotateKey(ctx context.Context, r *http.Request) (any, e
 	if err := decodeBody(r, &in); err != nil {
 		return nil, err
 	}
-	overlap, err := duration(in.Overlap, "overlap")
+	overlap, err := lifetime(in.Overlap, "overlap")
 	if err != nil {
 		return nil, err
 	}
-	k, secret, err := a.identity.RotateKey(ctx, r.PathValue("key"), overlap)
+	k, err := a.identity.Key(ctx, r.PathValue("key"))
+	if err != nil {
+		return nil, err
+	}
+	k, secret, err := a.identity.RotateKey(ctx, k.ID, overlap)
 	if err != nil {
 		return nil, err
 	}
 	return CreatedKey{ID: k.ID, Key: string(secret)}, nil
 }
 
-func (a *administration) listKeys(ctx context.Context, _ *http.Request) (any, error) {
-	const page = 1000
-	list := []Key{}
-	for after := ""; ; {
-		keys, err := a.identity.Keys(ctx, after, page)
-		if err != nil {
-			return nil, err
-		}
-		for _, k := range keys {
-			after = k.ID
-			if k.Live(a.clock()) {
-				list = append(list, Key{ID: k.ID, Name: k.Name, Scopes: k.Scopes, Created: moment(k.Created), Expires: moment(k.Expires), LastUsed: moment(k.Used)})
-			}
-		}
-		if len(keys) < page {
-			return list, nil
+func (a *administration) revokeKey(ctx context.Context, r *http.Request) (any, error) {
+	k, err := a.identity.Key(ctx, r.PathValue("key"))
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.identity.RevokeKey(ctx, k.ID)
+}
+
+// listKeys answers with the live keys of a page, in the order of their ids, that
+// starts after the id of the parameter after.
+func (a *administration) listKeys(ctx context.Context, r *http.Request) (any, error) {
+	keys, err := a.identity.Keys(ctx, r.URL.Query().Get("after"), pageSize)
+	if err != nil {
+		return nil, err
+	}
+	page := Keys{Keys: []Key{}}
+	for _, k := range keys {
+		if k.Live(a.clock()) {
+			page.Keys = append(page.Keys, Key{ID: k.ID, Name: k.Name, Scopes: k.Scopes, Created: stamp(k.Created), Expires: stamp(k.Expires), LastUsed: stamp(k.Used)})
 		}
 	}
+	if len(keys) == pageSize {
+		page.Next = keys[pageSize-1].ID
+	}
+	return page, nil
 }
 
 // userOf is an account as the admin API shows it.
@@ -194,25 +213,5 @@ func userOf(u identity.User) User {
 	if roles == nil {
 		roles = []string{}
 	}
-	return User{ID: u.ID, Email: u.Email, Roles: roles, Disabled: u.Disabled, Created: moment(u.Created)}
-}
-
-// moment prints a time as the admin API does; the zero time is empty.
-func moment(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
-}
-
-// duration reads a Go duration of a request; empty is 0.
-func duration(text, field string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return 0, problem.WithDetail(problem.AdminInvalid, field+": want a duration such as 24h")
-	}
-	return d, nil
+	return User{ID: u.ID, Email: u.Email, Roles: roles, Disabled: u.Disabled, Created: stamp(u.Created)}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,42 +14,36 @@ import (
 	"sallyport.dev/internal/problem"
 )
 
+// maxNewest bounds a search for the newest records: they are kept in memory
+// until the oldest of them is found.
+const maxNewest = 100_000
+
 // RecordQuery reads the parameters of GET /v1/logs: correlation, service, user,
 // reason, status, since, until (RFC 3339, or a duration back from now) and limit.
 func RecordQuery(v url.Values, now time.Time) (logs.Query, error) {
 	q := logs.Query{Correlation: v.Get("correlation"), Service: v.Get("service"), User: v.Get("user"), Reason: v.Get("reason")}
+	invalid := func(detail string) (logs.Query, error) {
+		return logs.Query{}, problem.WithDetail(problem.AdminInvalid, detail)
+	}
+	var err error
 	if s := v.Get("status"); s != "" {
-		var err error
 		if q.Status, err = logs.ParseStatus(s); err != nil {
-			return q, problem.WithDetail(problem.AdminInvalid, "status: want 404, 5xx, 400-499, >=500 or <400")
+			return invalid("status: want 404, 5xx, 400-499, >=500 or <400")
 		}
 	}
-	if q.Reason != "" {
-		if _, known := problem.Parse(q.Reason); !known {
-			return q, problem.WithDetail(problem.AdminInvalid, "reason: not in the list of docs/reference/reasons.md")
-		}
+	if _, known := problem.Parse(q.Reason); q.Reason != "" && !known {
+		return invalid("reason: not in the list of docs/reference/reasons.md")
 	}
-	for name, into := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
-		text := v.Get(name)
-		if text == "" {
-			continue
-		}
-		if back, err := time.ParseDuration(text); err == nil {
-			*into = now.Add(-back)
-			continue
-		}
-		at, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			return q, problem.WithDetail(problem.AdminInvalid, name+": want a time such as 2026-11-22T13:00:00Z, or how long ago, such as 10m")
-		}
-		*into = at
+	if q.Since, err = moment(v.Get("since"), now); err != nil {
+		return invalid("since: " + err.Error())
+	}
+	if q.Until, err = moment(v.Get("until"), now); err != nil {
+		return invalid("until: " + err.Error())
 	}
 	if text := v.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 {
-			return q, problem.WithDetail(problem.AdminInvalid, "limit: want a number, 0 for all")
+		if q.Limit, err = strconv.Atoi(text); err != nil || q.Limit < 0 || q.Limit > maxNewest {
+			return invalid(fmt.Sprintf("limit: want 1 to %d, or 0 for all", maxNewest))
 		}
-		q.Limit = n
 	}
 	return q, nil
 }
@@ -90,13 +85,15 @@ type records struct {
 	clock   func() time.Time
 }
 
+const searchPattern = "GET /v1/logs"
+
 func (a *adminSocket) search(rs *records) {
-	a.mux.HandleFunc("GET /v1/logs", func(w http.ResponseWriter, r *http.Request) {
-		req := &obs.Request{CorrelationID: obs.CorrelationID(r.Header.Get(obs.CorrelationHeader)), Trace: obs.NewTrace(), Listener: adminListener}
-		ctx := obs.WithRequest(r.Context(), req)
+	a.mux.HandleFunc(searchPattern, func(w http.ResponseWriter, r *http.Request) {
+		u, ctx := a.begin(w, r, searchPattern)
+		u.status = http.StatusOK
 		q, err := RecordQuery(r.URL.Query(), rs.clock())
-		if err := a.record(ctx, r, use{route: "GET /v1/logs", start: rs.clock(), err: err, status: http.StatusOK}); err != nil {
-			problem.WriteError(w, err, req.CorrelationID)
+		if err := a.record(ctx, r, u, err); err != nil {
+			problem.WriteError(w, err, obs.RequestFrom(ctx).CorrelationID)
 			return
 		}
 		form, media := logs.AppendJSON, "application/x-ndjson"
@@ -105,6 +102,7 @@ func (a *adminSocket) search(rs *records) {
 		}
 		w.Header().Set("Content-Type", media)
 		out := http.NewResponseController(w)
+		_ = out.Flush() // the head: the search may take its time
 		var line []byte
 		write := func(e *journal.Entry) error {
 			line = append(form(line[:0], e), '\n')
@@ -114,10 +112,12 @@ func (a *adminSocket) search(rs *records) {
 		if r.URL.Query().Get("follow") == "" {
 			err = Records(ctx, rs.log, q, write)
 		} else {
+			following, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(a.streams, cancel)()
 			wrote, stop := rs.journal.Watch()
 			defer stop()
-			_ = out.Flush() // the follower waits for the head
-			err = rs.log.Follow(ctx, q, wrote, func(e *journal.Entry) bool { return write(e) == nil && out.Flush() == nil })
+			err = rs.log.Follow(following, q, wrote, func(e *journal.Entry) bool { return write(e) == nil && out.Flush() == nil })
 		}
 		if err != nil && ctx.Err() == nil {
 			a.log.WarnContext(ctx, "logs: search ended early", "error", err)

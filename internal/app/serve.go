@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"sallyport.dev/zone"
 )
@@ -24,20 +25,41 @@ type Options struct {
 	Run     string // the folder of sockets for other programs; used by later parts
 	Version string
 	Log     *slog.Logger
+	Ready   func() // called once when all listeners are open; may be nil
 }
 
-// Serve runs the whole zone in this process until ctx ends, then drains it.
+// Serve runs the whole zone in this process until ctx ends, then drains it. That
+// ctx ends while the zone starts is no error either.
 func Serve(ctx context.Context, z *zone.Zone, o Options) error {
 	if err := servable(z, o.Log); err != nil {
 		return err
 	}
+	if err := noCoreDumps(); err != nil {
+		return err
+	}
 	started := time.Now()
 	s, err := build(ctx, z, o)
+	if err != nil && ctx.Err() != nil {
+		o.Log.Info("told to stop before it served", "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	o.Log.Info("serving", "zone", z.Name, "revision", z.Revision[:12], "services", len(z.Services), "start_ms", time.Since(started).Milliseconds())
+	if o.Ready != nil {
+		o.Ready()
+	}
 	return errors.Join(s.run(ctx), s.close())
+}
+
+// noCoreDumps keeps keys, which this process has in clear in its memory, from
+// the disk (control DT-07).
+func noCoreDumps() error {
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("switch off core dumps: %w", err)
+	}
+	return nil
 }
 
 // servable tells what is declared and not enforced, and refuses a map that this
@@ -61,11 +83,15 @@ func servable(z *zone.Zone, log *slog.Logger) error {
 }
 
 // run starts everything that runs. The doors stop first: while they drain,
-// keys, journal and the admin socket are still there. A part that fails in the
-// background ends the doors too.
+// keys, journal and the admin socket are still there. A part that ends in the
+// background, however it ends, ends the doors too.
 func (s *system) run(ctx context.Context) error {
 	doors, stopDoors := context.WithCancel(ctx)
 	defer stopDoors()
+	defer context.AfterFunc(doors, func() {
+		s.draining.Store(true)
+		s.log.Info("draining")
+	})()
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopInner()
 
@@ -73,10 +99,14 @@ func (s *system) run(ctx context.Context) error {
 	for _, p := range s.parts {
 		background.Go(func() error {
 			defer stopDoors()
-			if err := p.run(inner); err != nil && inner.Err() == nil {
-				return fmt.Errorf("%s: %w", p.name, err)
+			err := p.run(inner)
+			switch {
+			case inner.Err() != nil: // told to
+				return nil
+			case err == nil:
+				err = errors.New("it ended by itself")
 			}
-			return nil
+			return fmt.Errorf("%s: %w", p.name, err)
 		})
 	}
 	err := s.gateway.Serve(doors, s.doors)

@@ -3,13 +3,12 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/internal/gateway"
@@ -22,7 +21,6 @@ import (
 	"sallyport.dev/internal/pki"
 	"sallyport.dev/internal/session"
 	"sallyport.dev/internal/store"
-	"sallyport.dev/internal/token"
 	"sallyport.dev/zone"
 )
 
@@ -48,6 +46,7 @@ type system struct {
 	metrics  *obs.Metrics
 	gateway  *gateway.Gateway
 	doors    map[string]net.Listener // by name of the outside listener
+	draining atomic.Bool             // told to stop, or a part has failed
 
 	parts   []part      // what runs beside the doors
 	closers []io.Closer // closed in the reverse order
@@ -69,7 +68,7 @@ func build(ctx context.Context, z *zone.Zone, o Options) (_ *system, err error) 
 		}
 	}()
 	for _, step := range []func(context.Context, Options) error{
-		s.openState, s.openKeys, s.openJournal, s.openAccounts, s.openGateway, s.openAdministration, s.openControl,
+		s.openState, s.openKeys, s.openJournal, s.openAccounts, s.openGateway, s.openControl, s.openAdministration,
 	} {
 		if err := step(ctx, o); err != nil {
 			return nil, err
@@ -178,11 +177,10 @@ func (s *system) openAccounts(_ context.Context, _ Options) (err error) {
 
 // pruneRevocations drops revocations that are older than any cache, once an hour.
 func (s *system) pruneRevocations(ctx context.Context) error {
-	const keep, batch = 7 * 24 * time.Hour, 10_000
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
-		if _, err := s.db.PruneRevocations(ctx, s.clock().Add(-keep), batch); err != nil && ctx.Err() == nil {
+		if err := s.pruneOnce(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("old revocations were not removed; tried again in an hour", "error", err)
 		}
 		select {
@@ -193,139 +191,37 @@ func (s *system) pruneRevocations(ctx context.Context) error {
 	}
 }
 
-// openGateway builds the outer door.
-func (s *system) openGateway(ctx context.Context, _ Options) error {
-	minter, err := token.NewMinter(token.Config{Zone: s.zone.Name, Issuer: s.zone.Issuer(), Workload: "spiffe://" + s.zone.Name + "/gateway", Signers: s.ring, Clock: s.clock})
-	if err != nil {
-		return err
-	}
-	certificates := map[string]gateway.Certificates{}
-	for _, l := range s.zone.Listeners {
-		source, err := s.certificate(ctx, l)
-		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
+// pruneOnce drops all that are too old, a few in each transaction: logins wait for it.
+func (s *system) pruneOnce(ctx context.Context) error {
+	const keep, batch = 7 * 24 * time.Hour, 500
+	for {
+		n, err := s.db.PruneRevocations(ctx, s.clock().Add(-keep), batch)
+		if err != nil || n < batch {
+			return err
 		}
-		certificates[l.Name] = source
-	}
-	s.kv = kv.NewMemory(s.clock, maxKeys)
-	s.gateway, err = gateway.New(gateway.Config{
-		Zone: s.zone, Certificates: certificates, Locals: s.locals(),
-		Auth: s.creds, Tokens: &exchange{credentials: s.creds, minter: minter},
-		Journal: s.journal, Limiter: s.kv, Metrics: s.metrics, Log: s.log, Clock: s.clock,
-	})
-	if err != nil {
-		return err
-	}
-	s.db.Subscribe(s.forget)
-	return s.openListeners(ctx)
-}
-
-// forget tells the outer door of a revocation, before the revocation is answered.
-func (s *system) forget(r store.Revocation) {
-	switch r.Kind {
-	case store.KindCredential:
-		s.gateway.Forget(r.Credential)
-	case store.KindSubject:
-		s.gateway.ForgetSubject(r.Subject)
 	}
 }
 
-// openListeners opens every outside listener, so that a zone of which one
-// address is taken does not serve at all. They accept when run serves them.
-func (s *system) openListeners(ctx context.Context) error {
-	s.doors = map[string]net.Listener{}
-	for _, l := range s.zone.Listeners {
-		door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
-		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
-		}
-		s.doors[l.Name] = door
-		s.owns(onceClosed{door})
-	}
-	return nil
-}
-
-// onceClosed is a listener that its server may have closed already.
-type onceClosed struct{ net.Listener }
-
-func (o onceClosed) Close() error {
-	if err := o.Listener.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
-}
-
-// maxKeys bounds the counters of limits: clients times routes.
-const maxKeys = 1 << 20
-
-// certificate returns the source of a listener's certificate and lets it renew itself.
-func (s *system) certificate(ctx context.Context, l *zone.Listener) (*pki.Source, error) {
-	if l.Certificate.Kind == zone.CertificateFiles {
-		files, err := pki.Files(ctx, l.Certificate.Cert, l.Certificate.Key, l.Hosts, pki.Options{Clock: s.clock, Log: s.log})
-		if err != nil {
-			return nil, err
-		}
-		s.parts = append(s.parts, part{"certificate of " + l.Name, files.Run})
-		return files, nil
-	}
-	internal, err := s.ca.ServerCertificate(ctx, l.Hosts)
-	if err != nil {
-		return nil, err
-	}
-	s.parts = append(s.parts, part{"certificate of " + l.Name, internal.Run})
-	return internal, nil
-}
-
-// locals are the account service's operations as the gateway serves them.
-func (s *system) locals() []gateway.Local {
-	var list []gateway.Local
-	for _, r := range s.identity.Routes() {
-		list = append(list, gateway.Local{
-			Listener: s.zone.Identity.Listener, Service: "identity", Method: r.Method, Path: r.Path,
-			Allow: r.Allow, Durable: r.Durable, Body: r.Body, Handler: r.Handler,
-		})
-	}
-	return list
-}
-
-// openAdministration opens the admin socket and the admin listener.
+// openAdministration opens the admin listener and, last of all, the admin
+// socket: who reaches it reaches a whole zone.
 func (s *system) openAdministration(ctx context.Context, _ Options) error {
-	a := &adminSocket{journal: s.journal, log: s.log, mux: http.NewServeMux()}
-	a.handle("GET /v1/status", s.status)
-	(&administration{identity: s.identity, sessions: s.sessions, clock: s.clock}).routes(a)
-	a.search(&records{log: s.logs, journal: s.journal, clock: s.clock})
-	path := s.folder.path("admin.sock")
-	s.parts = append(s.parts, part{"admin socket", func(ctx context.Context) error { return a.serve(ctx, path) }})
-
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone.Admin)
+	l, err := listenTCP(ctx, "admin", s.zone.Admin)
 	if err != nil {
-		return fmt.Errorf("admin listener: %w", err)
+		return err
 	}
 	s.owns(onceClosed{l})
 	srv := newHTTPServer(adminHandler(s.zone.Admin, s.metrics, s.waiting), s.log)
 	s.parts = append(s.parts, part{"admin listener", func(ctx context.Context) error { return serveUntil(ctx, srv, l) }})
-	return nil
-}
 
-// openControl opens the control listener where the map needs one.
-func (s *system) openControl(ctx context.Context, _ Options) error {
-	if s.zone.Control == "" {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(s.zone.Control)
+	a := newAdminSocket(s.journal, s.log)
+	a.handle("GET /v1/status", s.status)
+	(&administration{identity: s.identity, sessions: s.sessions, clock: s.clock}).routes(a)
+	a.search(&records{log: s.logs, journal: s.journal, clock: s.clock})
+	socket, err := listenAdmin(ctx, s.folder.path(adminListener))
 	if err != nil {
 		return err
 	}
-	cert, err := s.ca.ServerCertificate(ctx, []string{host})
-	if err != nil {
-		return err
-	}
-	c := &control{zone: s.zone, keys: s.ring, log: s.log}
-	l, err := c.listen(ctx, cert)
-	if err != nil {
-		return err
-	}
-	s.owns(onceClosed{l})
-	s.parts = append(s.parts, part{"certificate of control", cert.Run}, part{"control listener", func(ctx context.Context) error { return c.serve(ctx, l) }})
+	s.owns(onceClosed{socket})
+	s.parts = append(s.parts, part{"admin socket", func(ctx context.Context) error { return a.serve(ctx, socket) }})
 	return nil
 }

@@ -77,11 +77,12 @@ func no(err error) error { return exit{exitNo, err} }
 // usage ends with code 2: the words are off.
 func usage(err error) error { return exit{exitUsage, err} }
 
-// Main runs the command line and returns the exit code. Interrupt and TERM end
-// the context of the verb.
+// Main runs the command line and returns the exit code. The first interrupt or
+// TERM ends the context of the verb, the second one the process.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second one does not wait for the first
 	e := &env{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
 
 	left := -1 // set when kong itself ends the run: --help
@@ -109,7 +110,18 @@ func newParser(e *env, leave func(int)) (*kong.Kong, error) {
 		kong.Writers(e.stdout, e.stderr),
 		kong.Exit(leave),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ValueFormatter(withDefault),
 	)
+}
+
+// withDefault is the help of a flag or argument, with its default where the
+// placeholder has taken its place.
+func withDefault(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.HasDefault && v.Default != "" && v.Tag.PlaceHolder != "" {
+		help += fmt.Sprintf(" Default: %s.", v.Default)
+	}
+	return help
 }
 
 // report prints the error of a verb, once, and returns its exit code.
@@ -123,6 +135,10 @@ func (e *env) report(err error) int {
 	var x exit
 	if errors.As(err, &x) {
 		return x.code
+	}
+	var refused *refusal
+	if errors.As(err, &refused) && refused.status < 500 {
+		return exitNo
 	}
 	return exitRun
 }

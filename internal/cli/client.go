@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,18 @@ type client struct {
 	path string
 }
 
+// refusal is an answer of the zone that is none of what was asked.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// answerTime is how long the zone may take to begin its answer. It is far above
+// what any operation needs: a process that is stopped takes connections still.
+const answerTime = 30 * time.Second
+
 func (d dataFlag) client() *client {
 	path := filepath.Join(d.Data, "admin.sock")
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -34,12 +47,24 @@ func (d dataFlag) client() *client {
 	}
 	return &client{
 		path: path,
-		http: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true}},
+		http: http.Client{
+			Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: answerTime},
+			// A path that the zone would rewrite is another operation than was asked for.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}
 }
 
+// segment is a name as one segment of a path. Dots would be read as steps in it.
+func segment(what, name string) (string, error) {
+	if name == "" || name == "." || name == ".." {
+		return "", usage(fmt.Errorf("%s: %q names none", what, name))
+	}
+	return url.PathEscape(name), nil
+}
+
 // open sends one request and returns the answer of a success, which the caller
-// closes. A refusal becomes an error: 4xx the answer is no, others could not run.
+// closes. Else the error is a *refusal, errNotRunning, or what went wrong.
 func (c *client) open(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
@@ -49,11 +74,11 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		}
 		body = bytes.NewReader(b)
 	}
-	u := url.URL{Scheme: "http", Host: "admin", Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
 	if err != nil {
 		return nil, err
 	}
+	req.URL.RawQuery = query.Encode()
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -69,14 +94,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&doc); err != nil {
 		return nil, fmt.Errorf("admin socket: %s", res.Status)
 	}
-	text := doc.Title
-	if doc.Detail != "" {
-		text = doc.Detail
-	}
-	if res.StatusCode < 500 {
-		return nil, no(errors.New(text))
-	}
-	return nil, errors.New(text)
+	return nil, &refusal{status: res.StatusCode, text: cmp.Or(doc.Detail, doc.Title)}
 }
 
 // explain names the mend of the usual failures to connect.
@@ -86,13 +104,23 @@ func (c *client) explain(err error) error {
 		return fmt.Errorf("%w: nothing answers on %s; start it with `sallyport serve ZONE --data %s`", errNotRunning, c.path, filepath.Dir(c.path))
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%s is for root and the user that runs the zone: %w", c.path, os.ErrPermission)
+	case errors.Is(err, syscall.EINVAL): // it is too long for a socket: none can be there
+		return fmt.Errorf("%w: the path %s is too long for a socket", errNotRunning, c.path)
 	}
-	return fmt.Errorf("admin socket: %w", err)
+	var asked *url.Error // without its "Get http://admin/..."
+	if errors.As(err, &asked) {
+		err = asked.Err
+	}
+	return fmt.Errorf("admin socket %s: %w", c.path, err)
 }
 
 // do sends one request and decodes the answer into out, which may be nil.
 func (c *client) do(ctx context.Context, method, path string, in, out any) error {
-	res, err := c.open(ctx, method, path, nil, in)
+	return c.ask(ctx, method, path, nil, in, out)
+}
+
+func (c *client) ask(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	res, err := c.open(ctx, method, path, query, in)
 	if err != nil {
 		return err
 	}

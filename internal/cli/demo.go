@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -61,8 +61,8 @@ func (c *demoCmd) Run(e *env) error {
 		d.services = filepath.Dir(self)
 	}
 	for _, name := range shop.Services() {
-		if _, err := os.Stat(filepath.Join(d.services, name)); err != nil {
-			return fmt.Errorf("the shop's program %q is not in %s; build it with `make build`, or name its folder with --services", name, d.services)
+		if _, err := exec.LookPath(filepath.Join(d.services, name)); err != nil {
+			return fmt.Errorf("the shop's program %q cannot be run from %s; build it with `make build`, or name its folder with --services", name, d.services)
 		}
 	}
 	if d.data == "" {
@@ -76,35 +76,50 @@ func (c *demoCmd) Run(e *env) error {
 	return d.run()
 }
 
-// run starts the zone and its services and stays until the context ends.
+// run starts the zone and its services and stays until the context ends, or one
+// of them does. The services end after the zone has drained.
 func (d *demo) run() error {
 	z, err := zone.Parse("zone.yaml", shop.Map)
 	if err != nil {
 		return err
 	}
 	d.zone = z
-	flags := serveFlags{dataFlag: dataFlag{Data: d.data}}
-	options := flags.options(&env{stderr: d.log})
+	options := serveFlags{dataFlag: dataFlag{Data: d.data}}.options(&env{stderr: d.log})
+	ready := make(chan struct{})
+	options.Ready = func() { close(ready) }
 
-	group, ctx := errgroup.WithContext(d.ctx)
-	group.Go(func() error { return app.Serve(ctx, z, options) })
-	if err := d.waitReady(ctx); err != nil {
-		return errors.Join(group.Wait(), ignoreCancel(err))
-	}
-	for _, name := range shop.Services() {
-		group.Go(func() error { return d.service(ctx, name) })
-	}
+	running, stop := signal.NotifyContext(d.ctx, syscall.SIGHUP) // the terminal is closed
+	defer stop()
+	group, ctx := errgroup.WithContext(running)
+	services, endServices := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
-		if err := d.seed(ctx); err != nil {
-			return ignoreCancel(err)
+		defer endServices()
+		return app.Serve(ctx, z, options)
+	})
+	group.Go(func() error {
+		select {
+		case <-ready: // only then is what answers this zone and no other
+		case <-ctx.Done():
+			return nil
 		}
-		if err := d.waitServices(ctx); err != nil {
-			return ignoreCancel(err)
+		for _, name := range shop.Services() {
+			group.Go(func() error { return d.service(services, name) })
 		}
-		d.tell()
-		return nil
+		return ignoreCancel(d.open(ctx))
 	})
 	return group.Wait()
+}
+
+// open makes the users and tells of the shop once all of it answers.
+func (d *demo) open(ctx context.Context) error {
+	if err := d.seed(ctx); err != nil {
+		return err
+	}
+	if err := d.waitServices(ctx); err != nil {
+		return err
+	}
+	d.tell()
+	return nil
 }
 
 // ignoreCancel drops the error of a run that was told to stop.
@@ -115,21 +130,17 @@ func ignoreCancel(err error) error {
 	return err
 }
 
+// patience bounds the wait for the services.
+const patience = 30 * time.Second
+
 // waitServices waits until each service answers for itself: its guard has its
 // slice of the map and the inside keys.
 func (d *demo) waitServices(ctx context.Context) error {
-	client := http.Client{Timeout: 2 * time.Second}
+	client := &http.Client{Timeout: 2 * time.Second}
 	for _, svc := range d.zone.Services {
-		for {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, svc.Upstreams[0].URL+"/", nil)
-			if err != nil {
-				return err
-			}
-			if res, err := client.Do(req); err == nil {
-				_ = res.Body.Close()
-				if res.Header.Get(problem.ReasonHeader) != problem.InsideUnavailable.Code() {
-					break
-				}
+		for began := time.Now(); !answers(ctx, client, svc.Upstreams[0].URL); {
+			if time.Since(began) > patience {
+				return fmt.Errorf("service %s does not answer on %s; run with --verbose to see why", svc.Name, svc.Upstreams[0].URL)
 			}
 			if err := pause(ctx); err != nil {
 				return err
@@ -137,6 +148,20 @@ func (d *demo) waitServices(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// answers says whether a guard that is ready answers.
+func answers(ctx context.Context, client *http.Client, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/", nil)
+	if err != nil {
+		return false
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = res.Body.Close()
+	return res.Header.Get(problem.ReasonHeader) != problem.InsideUnavailable.Code()
 }
 
 // pause waits a little between two questions.
@@ -149,33 +174,15 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// waitReady asks the admin socket until the zone is ready.
-func (d *demo) waitReady(ctx context.Context) error {
-	admin := dataFlag{Data: d.data}.client()
-	for {
-		var s app.Status
-		err := admin.do(ctx, "GET", "/v1/status", nil, &s)
-		switch {
-		case err == nil && s.Ready:
-			return nil
-		case err != nil && !errors.Is(err, errNotRunning):
-			return err
-		}
-		if err := pause(ctx); err != nil {
-			return err
-		}
-	}
-}
-
 // seed adds the users and the partner's key; in a kept folder they are there already.
 func (d *demo) seed(ctx context.Context) error {
 	admin := dataFlag{Data: d.data}.client()
 	for _, u := range demoUsers {
 		u.Password = d.password
 		err := admin.do(ctx, "POST", "/v1/users", u, nil)
-		var x exit
-		if errors.As(err, &x) && x.code == exitNo { // it exists: give it this run's password
-			err = admin.do(ctx, "PUT", userPath(u.Email, "/password"), app.NewPassword{Password: d.password}, nil)
+		var refused *refusal
+		if errors.As(err, &refused) && refused.status == http.StatusConflict { // it exists: give it this run's password
+			err = dataFlag{Data: d.data}.onUser(&env{ctx: ctx}, "PUT", u.Email, "/password", app.NewPassword{Password: d.password})
 		}
 		if err != nil {
 			return fmt.Errorf("seed %s: %w", u.Email, err)
@@ -193,6 +200,10 @@ func (d *demo) seed(ctx context.Context) error {
 // service runs one program of the shop until ctx ends. The kernel ends it too
 // when this process dies.
 func (d *demo) service(ctx context.Context, name string) error {
+	// The kernel tells a child that its parent died when the thread dies that
+	// started it: this one stays.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, filepath.Join(d.services, name)) // #nosec G204 -- the operator names the folder
 	cmd.Env = append(os.Environ(), "SALLYPORT_CONTROL=https://"+d.zone.Control, "SALLYPORT_CA="+filepath.Join(d.data, "ca.pem"))
 	out := &prefixWriter{w: d.log, prefix: "[" + name + "] "}
@@ -207,47 +218,5 @@ func (d *demo) service(ctx context.Context, name string) error {
 	if err == nil {
 		err = errors.New("it ended")
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w; build it with `make build`", name, err)
-	}
 	return fmt.Errorf("service %s: %w\n%s", name, err, out.last())
-}
-
-// prefixWriter writes whole lines with a prefix and keeps the last few for an error.
-type prefixWriter struct {
-	mu     sync.Mutex
-	w      io.Writer
-	prefix string
-	part   []byte
-	tail   []string
-}
-
-func (p *prefixWriter) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.part = append(p.part, b...)
-	for {
-		line, rest, found := strings.Cut(string(p.part), "\n")
-		if !found {
-			break
-		}
-		p.part = []byte(rest)
-		p.tail = append(p.tail, p.prefix+line)
-		if len(p.tail) > 5 {
-			p.tail = p.tail[1:]
-		}
-		if _, err := fmt.Fprintln(p.w, p.prefix+line); err != nil {
-			return len(b), err
-		}
-	}
-	if len(p.part) > 64<<10 {
-		p.part = nil // a line without end is not kept
-	}
-	return len(b), nil
-}
-
-func (p *prefixWriter) last() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Join(p.tail, "\n")
 }

@@ -15,14 +15,27 @@ func (d *demo) tell() {
 		self = "sallyport"
 	}
 	replace := strings.NewReplacer(
-		"{CA}", filepath.Join(d.data, "ca.pem"),
-		"{DATA}", d.data,
+		"{CA}", pasted(filepath.Join(d.data, "ca.pem")),
+		"{DATA}", pasted(d.data),
 		"{PASSWORD}", d.password,
 		"{KEY}", d.key,
-		"{SALLYPORT}", self,
+		"{SALLYPORT}", pasted(self),
 		"{ADMIN}", d.zone.Admin,
 	)
 	fmt.Fprint(d.stdout, replace.Replace(demoText))
+}
+
+// pasted writes a path so that a shell reads it as one word, inside of single
+// quotes of an alias too.
+func pasted(path string) string {
+	var b strings.Builder
+	for _, c := range path {
+		if strings.ContainsRune(" \t\"'\\$`&|;<>()*?[]{}#!~", c) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
 }
 
 const demoText = `
@@ -70,7 +83,7 @@ Log out, and the very next request is refused:
 
 One id finds a request again, wherever it went:
 
-  ID=$(cat /proc/sys/kernel/random/uuid)
+  ID=$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen | tr A-Z a-z)
   try -H "X-Correlation-Id: $ID" -H "Authorization: Bearer $BOB" https://localhost:8443/orders/1
   {SALLYPORT} logs --data {DATA} --correlation "$ID"
   {SALLYPORT} logs --data {DATA} --since 10m --status 400-499

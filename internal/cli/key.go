@@ -20,9 +20,9 @@ type keyCmd struct {
 type keyCreateCmd struct {
 	output
 	dataFlag
-	Name    string        `arg:"" help:"The key's name."`
-	Scope   []string      `help:"A scope; may be given several times." sep:"none" placeholder:"SCOPE"`
-	Expires time.Duration `help:"The key's life; 0 is a year." placeholder:"DURATION"`
+	Name    string   `arg:"" help:"The key's name."`
+	Scope   []string `required:"" help:"A scope; may be given several times. A key without one would reach nothing." sep:"none" placeholder:"SCOPE"`
+	Expires lifetime `help:"The key's life, such as 90d." default:"365d" placeholder:"DURATION"`
 }
 
 func (c *keyCreateCmd) Run(e *env) error {
@@ -40,9 +40,16 @@ type keyListCmd struct {
 }
 
 func (c *keyListCmd) Run(e *env) error {
-	var keys []app.Key
-	if err := c.client().do(e.ctx, "GET", "/v1/keys", nil, &keys); err != nil {
-		return err
+	keys, admin := []app.Key{}, c.client()
+	for page := (app.Keys{}); ; {
+		query := url.Values{"after": {page.Next}}
+		page = app.Keys{}
+		if err := admin.ask(e.ctx, "GET", "/v1/keys", query, nil, &page); err != nil {
+			return err
+		}
+		if keys = append(keys, page.Keys...); page.Next == "" {
+			break
+		}
 	}
 	return c.print(e, keys, func(w io.Writer) {
 		fmt.Fprintln(w, "ID\tNAME\tSCOPES\tEXPIRES\tLAST USED")
@@ -52,17 +59,26 @@ func (c *keyListCmd) Run(e *env) error {
 	})
 }
 
+// keyPath is the path of a key in the admin API, by name or id.
+func keyPath(key, rest string) (string, error) {
+	s, err := segment("key", key)
+	return "/v1/keys/" + s + rest, err
+}
+
 type keyRotateCmd struct {
 	output
 	dataFlag
-	ID      string        `arg:"" help:"The key's id."`
-	Overlap time.Duration `help:"How long the old secret lives on." default:"24h" placeholder:"DURATION"`
+	Key     string   `arg:"" help:"Name or id."`
+	Overlap lifetime `help:"How long the old secret lives on; 0s: it ends now." default:"24h" placeholder:"DURATION"`
 }
 
 func (c *keyRotateCmd) Run(e *env) error {
+	path, err := keyPath(c.Key, "/rotate")
+	if err != nil {
+		return err
+	}
 	var key app.CreatedKey
-	in := app.RotateKey{Overlap: c.Overlap.String()}
-	if err := c.client().do(e.ctx, "POST", "/v1/keys/"+url.PathEscape(c.ID)+"/rotate", in, &key); err != nil {
+	if err := c.client().do(e.ctx, "POST", path, app.RotateKey{Overlap: c.Overlap.String()}, &key); err != nil {
 		return err
 	}
 	return c.print(e, key, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\n", key.ID, key.Key) })
@@ -70,11 +86,24 @@ func (c *keyRotateCmd) Run(e *env) error {
 
 type keyRevokeCmd struct {
 	dataFlag
-	ID string `arg:"" help:"The key's id."`
+	Key string `arg:"" help:"Name or id."`
 }
 
 func (c *keyRevokeCmd) Run(e *env) error {
-	return c.client().do(e.ctx, "DELETE", "/v1/keys/"+url.PathEscape(c.ID), nil, nil)
+	path, err := keyPath(c.Key, "")
+	if err != nil {
+		return err
+	}
+	return c.client().do(e.ctx, "DELETE", path, nil, nil)
+}
+
+// lifetime is a duration as the map or Go writes it.
+type lifetime struct{ time.Duration }
+
+// UnmarshalText implements encoding.TextUnmarshaler, for flags.
+func (l *lifetime) UnmarshalText(text []byte) (err error) {
+	l.Duration, err = app.Duration(string(text))
+	return err
 }
 
 type sessionCmd struct {
@@ -89,8 +118,12 @@ type sessionListCmd struct {
 }
 
 func (c *sessionListCmd) Run(e *env) error {
+	path, err := userPath(c.User, "/sessions")
+	if err != nil {
+		return err
+	}
 	var sessions []app.Session
-	if err := c.client().do(e.ctx, "GET", userPath(c.User, "/sessions"), nil, &sessions); err != nil {
+	if err := c.client().do(e.ctx, "GET", path, nil, &sessions); err != nil {
 		return err
 	}
 	return c.print(e, sessions, func(w io.Writer) {
@@ -103,14 +136,18 @@ func (c *sessionListCmd) Run(e *env) error {
 
 type sessionRevokeCmd struct {
 	dataFlag
-	User string `arg:"" help:"E-mail or id."`
-	ID   string `arg:"" optional:"" help:"The session's id; without it all of the user's sessions end."`
+	User string  `arg:"" help:"E-mail or id."`
+	ID   *string `arg:"" optional:"" help:"The session's id; without it all of the user's sessions end."`
 }
 
 func (c *sessionRevokeCmd) Run(e *env) error {
-	path := userPath(c.User, "/sessions")
-	if c.ID != "" {
-		path += "/" + url.PathEscape(c.ID)
+	rest := "/sessions"
+	if c.ID != nil { // one that is empty is a mistake, and not all of them
+		id, err := segment("session", *c.ID)
+		if err != nil {
+			return err
+		}
+		rest += "/" + id
 	}
-	return c.client().do(e.ctx, "DELETE", path, nil, nil)
+	return c.onUser(e, "DELETE", c.User, rest, nil)
 }

@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/internal/app"
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/logs"
+	"sallyport.dev/internal/problem"
 )
 
 type logsCmd struct {
@@ -24,7 +25,7 @@ type logsCmd struct {
 	Status      string `help:"A status or a range: 404, 5xx, 400-499, >=500." placeholder:"STATUS"`
 	User        string `help:"Records of this principal: a user's id, key_ID." placeholder:"SUB"`
 	Reason      string `help:"Records with this reason." placeholder:"REASON"`
-	Since       string `help:"Not before: RFC 3339, or how long ago, such as 10m." placeholder:"TIME"`
+	Since       string `help:"Not before: RFC 3339, or how long ago, such as 10m or 3d." placeholder:"TIME"`
 	Until       string `help:"Before: likewise." placeholder:"TIME"`
 	Limit       int    `help:"At most so many, the newest ones; 0 is all." default:"1000"`
 	Follow      bool   `help:"Go on with each new record." short:"f"`
@@ -51,8 +52,12 @@ func (c *logsCmd) params() url.Values {
 // the folder itself.
 func (c *logsCmd) Run(e *env) error {
 	query, err := app.RecordQuery(c.params(), time.Now())
+	var wrong *problem.Error
+	if errors.As(err, &wrong) {
+		return usage(errors.New(wrong.Detail))
+	}
 	if err != nil {
-		return usage(err)
+		return err
 	}
 	res, err := c.client().open(e.ctx, "GET", "/v1/logs", c.params(), nil)
 	if errors.Is(err, errNotRunning) {
@@ -62,8 +67,15 @@ func (c *logsCmd) Run(e *env) error {
 		return err
 	}
 	defer res.Body.Close()
-	if _, err := io.Copy(e.stdout, res.Body); err != nil && e.ctx.Err() == nil {
-		return fmt.Errorf("admin socket: %w", err)
+	_, err = io.Copy(e.stdout, res.Body)
+	if e.ctx.Err() != nil {
+		return nil
+	}
+	if err == nil && c.Follow {
+		err = errors.New("the zone has ended")
+	}
+	if err != nil {
+		return fmt.Errorf("the records broke off: %w", err)
 	}
 	return nil
 }

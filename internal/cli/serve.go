@@ -6,7 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"sync"
+	"syscall"
 
 	"sallyport.dev/internal/app"
 	"sallyport.dev/internal/obs"
@@ -15,8 +18,8 @@ import (
 // serveFlags are where a zone keeps its state.
 type serveFlags struct {
 	dataFlag
-	RootKey  string     `help:"The key that seals what is secret in the data folder; it must lie outside it." type:"path" placeholder:"FILE" default:""`
-	Run      string     `name:"run" help:"The folder of sockets for other programs." type:"path" placeholder:"DIR" default:""`
+	RootKey  string     `help:"The key that seals what is secret in the data folder; it must lie outside it. Default: DIR.root beside the data folder." type:"path" placeholder:"FILE" default:""`
+	Run      string     `name:"run" help:"The folder of sockets for other programs; this version makes none." type:"path" placeholder:"DIR" default:""`
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
 
@@ -46,9 +49,31 @@ type serveCmd struct {
 func (c *serveCmd) Run(e *env) error {
 	z, err := loadZone(c.Zone)
 	if err != nil {
-		return err
+		return exit{exitRun, err} // no question was asked: nothing runs
 	}
-	return app.Serve(e.ctx, z, c.options(e))
+	o := c.options(e)
+	defer onHangup(func() {
+		o.Log.Error("HUP: this version does not reload the map; stop the zone and start it again")
+	})()
+	return app.Serve(e.ctx, z, o)
+}
+
+// onHangup calls do for each HUP until stop is called. Without it one would end
+// the process.
+func onHangup(do func()) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for range hangups {
+			do()
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		done.Wait()
+	}
 }
 
 type statusCmd struct {
@@ -58,13 +83,15 @@ type statusCmd struct {
 
 func (c *statusCmd) Run(e *env) error {
 	var s app.Status
-	if err := c.client().do(e.ctx, "GET", "/v1/status", nil, &s); err != nil {
-		if errors.Is(err, errNotRunning) {
-			return exit{exitRun, err}
-		}
+	err := c.client().do(e.ctx, "GET", "/v1/status", nil, &s)
+	var refused *refusal
+	if errors.As(err, &refused) { // it runs, and cannot even say how it is
+		return no(fmt.Errorf("not ready: %w", err))
+	}
+	if err != nil {
 		return err
 	}
-	err := c.print(e, s, func(w io.Writer) {
+	err = c.print(e, s, func(w io.Writer) {
 		state := "not ready"
 		if s.Ready {
 			state = "ready"
@@ -77,7 +104,7 @@ func (c *statusCmd) Run(e *env) error {
 			fmt.Fprintf(w, "service\t%s\t%d of %d instances reachable\n", svc.Name, svc.Healthy, svc.Instances)
 		}
 		for _, reason := range s.NotReady {
-			fmt.Fprintf(w, "waiting for\t%s\n", reason)
+			fmt.Fprintf(w, "not ready\t%s\n", reason)
 		}
 	})
 	if err != nil || s.Ready {

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"sallyport.dev/internal/app"
 )
@@ -22,33 +24,65 @@ type userCmd struct {
 
 // passwordFlag reads a password from a file, so that it stands in no argument list.
 type passwordFlag struct {
-	PasswordFile string `required:"" help:"A file with the password, - for standard input; one line end at its end is dropped." placeholder:"FILE"`
+	PasswordFile string `required:"" help:"A file with the password as UTF-8, - for standard input; one line end at its end is dropped." placeholder:"FILE"`
 }
 
 const maxPasswordFile = 4096
 
 func (p passwordFlag) read(e *env) (string, error) {
-	in := e.stdin
+	in, name := e.stdin, "standard input"
 	if p.PasswordFile != "-" {
 		f, err := os.Open(p.PasswordFile)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("password file: %w", err)
 		}
 		defer f.Close()
-		in = f
+		in, name = f, p.PasswordFile
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxPasswordFile+1))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("password file: %w", err)
 	}
-	if len(b) > maxPasswordFile {
-		return "", usage(errors.New("the password file is too large"))
+	password, err := passwordIn(b)
+	if err != nil {
+		return "", usage(fmt.Errorf("password file %s: %w", name, err))
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
+	return password, nil
+}
+
+// passwordIn returns the password of a file as it would be typed: without the
+// byte order mark that some editors write, and one line end. What nobody could
+// type into a form is refused, lest the account be closed to its owner.
+func passwordIn(b []byte) (string, error) {
+	text := strings.TrimPrefix(string(b), "\uFEFF")
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	switch {
+	case len(b) > maxPasswordFile:
+		return "", errors.New("it is too large")
+	case !utf8.ValidString(text) || strings.ContainsRune(text, utf8.RuneError):
+		return "", errors.New("it is not UTF-8")
+	case text == "":
+		return "", errors.New("it is empty")
+	case strings.ContainsFunc(text, unicode.IsControl):
+		return "", errors.New("it holds more than one line, or a control character")
+	}
+	return text, nil
 }
 
 // userPath is the path of a user in the admin API, by e-mail or id.
-func userPath(user, rest string) string { return "/v1/users/" + url.PathEscape(user) + rest }
+func userPath(user, rest string) (string, error) {
+	s, err := segment("user", user)
+	return "/v1/users/" + s + rest, err
+}
+
+// onUser asks for an operation on a user that answers with nothing.
+func (d dataFlag) onUser(e *env, method, user, rest string, in any) error {
+	path, err := userPath(user, rest)
+	if err != nil {
+		return err
+	}
+	return d.client().do(e.ctx, method, path, in, nil)
+}
 
 type userAddCmd struct {
 	output
@@ -68,7 +102,11 @@ func (c *userAddCmd) Run(e *env) error {
 	if err := c.client().do(e.ctx, "POST", "/v1/users", in, &user); err != nil {
 		return err
 	}
-	return c.print(e, user, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\n", user.ID, user.Email) })
+	added := struct {
+		ID    string `json:"id"`
+		Email string `json:"email"`
+	}{user.ID, user.Email}
+	return c.print(e, added, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\n", user.ID, user.Email) })
 }
 
 type userListCmd struct {
@@ -77,9 +115,16 @@ type userListCmd struct {
 }
 
 func (c *userListCmd) Run(e *env) error {
-	var users []app.User
-	if err := c.client().do(e.ctx, "GET", "/v1/users", nil, &users); err != nil {
-		return err
+	users, admin := []app.User{}, c.client()
+	for page := (app.Users{}); ; {
+		query := url.Values{"after": {page.Next}}
+		page = app.Users{}
+		if err := admin.ask(e.ctx, "GET", "/v1/users", query, nil, &page); err != nil {
+			return err
+		}
+		if users = append(users, page.Users...); page.Next == "" {
+			break
+		}
 	}
 	return c.print(e, users, func(w io.Writer) {
 		fmt.Fprintln(w, "ID\tEMAIL\tROLES\tSTATE\tCREATED")
@@ -104,7 +149,7 @@ func (c *userPasswordCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.client().do(e.ctx, "PUT", userPath(c.User, "/password"), app.NewPassword{Password: password}, nil)
+	return c.onUser(e, "PUT", c.User, "/password", app.NewPassword{Password: password})
 }
 
 type userDisableCmd struct {
@@ -113,7 +158,7 @@ type userDisableCmd struct {
 }
 
 func (c *userDisableCmd) Run(e *env) error {
-	return c.client().do(e.ctx, "POST", userPath(c.User, "/disable"), nil, nil)
+	return c.onUser(e, "POST", c.User, "/disable", nil)
 }
 
 type userEnableCmd struct {
@@ -122,7 +167,7 @@ type userEnableCmd struct {
 }
 
 func (c *userEnableCmd) Run(e *env) error {
-	return c.client().do(e.ctx, "POST", userPath(c.User, "/enable"), nil, nil)
+	return c.onUser(e, "POST", c.User, "/enable", nil)
 }
 
 type userRemoveCmd struct {
@@ -131,7 +176,7 @@ type userRemoveCmd struct {
 }
 
 func (c *userRemoveCmd) Run(e *env) error {
-	return c.client().do(e.ctx, "DELETE", userPath(c.User, ""), nil, nil)
+	return c.onUser(e, "DELETE", c.User, "", nil)
 }
 
 type roleCmd struct {
@@ -146,7 +191,7 @@ type roleGrantCmd struct {
 }
 
 func (c *roleGrantCmd) Run(e *env) error {
-	return c.client().do(e.ctx, "POST", userPath(c.User, "/roles/grant"), app.Roles{Roles: c.Role}, nil)
+	return c.onUser(e, "POST", c.User, "/roles/grant", app.Roles{Roles: c.Role})
 }
 
 type roleRevokeCmd struct {
@@ -156,5 +201,5 @@ type roleRevokeCmd struct {
 }
 
 func (c *roleRevokeCmd) Run(e *env) error {
-	return c.client().do(e.ctx, "POST", userPath(c.User, "/roles/revoke"), app.Roles{Roles: c.Role}, nil)
+	return c.onUser(e, "POST", c.User, "/roles/revoke", app.Roles{Roles: c.Role})
 }

@@ -529,12 +529,14 @@ func TestWhoseFaultIsATimeout(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, dial := newPipeService(c.serve)
 				g, kept := watchedGateway(t, s, nil, sseRoute(), anything("GET"))
-				g.services["shop"].cfg.dial = dial
+				set := g.services["shop"]
+				set.cfg.dial = dial
+				set.instances = append(set.instances, &instance{set: set, scheme: "http", network: "tcp"}) // the last one is never at fault
 				broken := visit(g, pausing{newTaker(), c.pause}, "GET", c.target)
 				g.Close()
 				s.serving.Wait()
 				records := kept.all()
-				if got := g.services["shop"].instances[0].failures.Load(); !broken || got != c.failures || records[len(records)-1].Reason != "upstream.timeout" {
+				if got := failuresOf(set); !broken || got != c.failures || records[len(records)-1].Reason != "upstream.timeout" {
 					t.Errorf("broken %v, %d failures, records %+v; want %d and upstream.timeout", broken, got, records, c.failures)
 				}
 			})

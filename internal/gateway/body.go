@@ -134,8 +134,8 @@ func (b *body) readLocked(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		b.ended.Store(true)
 		b.err = io.EOF
-	case b.retired.Load():
-		b.err = errRetired // it was thrown out, which is nobody's fault
+	case b.retired.Load() && b.account > 0:
+		b.err = errRetired // it was thrown out in time, which is nobody's fault
 	case err != nil:
 		b.err = bodyError(err)
 	}

@@ -92,8 +92,9 @@ func (s *segment) named() bool { return s.name }
 func (s *segment) add(r rune) {
 	switch r {
 	case '.', ' ',
-		'\u2024', '\u2025', '\u2026', '\ufe52', '\uff0e', // compatibility forms of dots
-		'\u00a0', '\u3000': // and of spaces
+		'\u2024', '\u2025', '\u2026', '\ufe19', '\ufe30', '\ufe52', '\uff0e', // compatibility forms of dots
+		'\u00a0', '\u202f', '\u205f', '\u3000', // and of spaces
+		'\u2000', '\u2001', '\u2002', '\u2003', '\u2004', '\u2005', '\u2006', '\u2007', '\u2008', '\u2009', '\u200a':
 		s.blank = true
 	default:
 		s.name = true

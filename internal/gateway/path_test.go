@@ -36,7 +36,8 @@ var pathCases = []struct {
 	{"/.", false}, {"/..", false}, {"/./a", false}, {"/a/../b", false}, {"/a/..", false}, {"/a/.", false}, {"/a/./", false},
 	{"/%2e%2e/a", false}, {"/%2E./a", false}, {"/.%2e/a", false}, {"/a/%2e", false}, {"/...", false}, {"/a/..%20/b", false},
 	{"/a/%20/b", false}, {"/a/%EF%BC%8E%EF%BC%8E/b", false}, {"/a/%E2%80%A4%E2%80%A4/b", false}, {"/a/%E2%80%A5/b", false},
-	{"/a/%C2%A0/b", false},
+	{"/a/%C2%A0/b", false}, {"/a/%EF%B8%B0/b", false}, {"/a/%EF%B8%99/b", false}, {"/a/..%E2%80%83/b", false}, {"/a/%E2%80%AF/b", false}, {"/a/%E2%81%9F/b", false},
+	{"/a/%EF%B8%B0b", true}, {"/a/x%E2%80%83y", true}, // within a name they are harmless
 
 	// Empty segments.
 	{"//", false}, {"//a", false}, {"/a//b", false}, {"/a//", false},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -349,4 +350,35 @@ func TestSlowReader(t *testing.T) {
 		}
 		_ = conn.Close()
 	})
+}
+
+// lateReader is a body whose Read comes back with a deadline error when somebody
+// has already retired the body.
+type lateReader struct{ body *body }
+
+func (r *lateReader) Read([]byte) (int, error) {
+	r.body.retired.Store(true) // all that retire can do before this Read is back
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (*lateReader) Close() error { return nil }
+
+// A body that was too slow stays so when it is retired before its reader has
+// come back: net/http ends the request as soon as the time is over.
+func TestTooSlowAndRetired(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		left time.Duration // of the client's account
+		want problem.Reason
+	}{
+		{"its time was over", 0, problem.RequestTimeout},
+		{"thrown out in time", time.Hour, problem.ClientClosed},
+	} {
+		b := &body{rate: 1, account: c.left}
+		b.limit.Store(1)
+		b.inner = &lateReader{body: b}
+		if _, err := b.Read(make([]byte, 1)); err == nil || b.fault() != c.want {
+			t.Errorf("%s: read %v, fault %s; want %s", c.name, err, b.fault(), c.want)
+		}
+	}
 }

@@ -70,7 +70,7 @@ func (g *Gateway) stillMay(ctx context.Context, cred Credential, rt *zone.Route)
 			if ctx.Err() != nil {
 				return problem.OK // the client has ended the stream itself
 			}
-			if p, ok := errors.AsType[*problem.Error](err); ok {
+			if p, ok := errors.AsType[*problem.Error](err); ok && p.Reason != problem.OK {
 				return p.Reason
 			}
 			return problem.AuthUnavailable

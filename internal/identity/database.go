@@ -15,7 +15,13 @@ type tx interface {
 	Query(ctx context.Context, query string, args ...any) (*store.Rows, error)
 	QueryRow(ctx context.Context, query string, args ...any) *store.Row
 	Revoke(ctx context.Context, r store.Revocation) error
+	whole() *store.Tx // for who shares the transaction
 }
+
+// storeTx is a transaction of the store itself.
+type storeTx struct{ *store.Tx }
+
+func (t storeTx) whole() *store.Tx { return t.Tx }
 
 // database runs transactions; see store.DB.
 type database interface {
@@ -27,11 +33,11 @@ type database interface {
 type sqlDatabase struct{ db *store.DB }
 
 func (s sqlDatabase) change(ctx context.Context, fn func(context.Context, tx) error) error {
-	return unavailable(ctx, s.db.Tx(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, t) }))
+	return unavailable(ctx, s.db.Tx(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, storeTx{t}) }))
 }
 
 func (s sqlDatabase) view(ctx context.Context, fn func(context.Context, tx) error) error {
-	return unavailable(ctx, s.db.View(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, t) }))
+	return unavailable(ctx, s.db.View(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, storeTx{t}) }))
 }
 
 // unavailable gives an error of the store its reason: without the store nobody

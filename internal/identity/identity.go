@@ -35,6 +35,9 @@ type Sessions interface {
 	Revoke(ctx context.Context, user, id string) error
 	// RevokeAll ends all sessions of the user but one, and says how many.
 	RevokeAll(ctx context.Context, user, except string) (int, error)
+	// RevokeAllTx ends all sessions of the user within the transaction that
+	// changes the account.
+	RevokeAllTx(ctx context.Context, t *store.Tx, user string) error
 }
 
 // NewSession is a login that succeeded.

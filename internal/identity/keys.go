@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"sallyport.dev/internal/obs"
@@ -65,7 +66,7 @@ func (id *Identity) CreateKey(ctx context.Context, n NewKey) (Key, obs.Secret, e
 	if err != nil {
 		return Key{}, "", err
 	}
-	if !validName(n.Name, roleLength, "-") {
+	if !validName(n.Name, keyNameMax, "-") {
 		return Key{}, "", problem.WithDetail(problem.AdminInvalid, "name: want [a-z][a-z0-9-]{0,62}")
 	}
 	if !n.Expires.IsZero() && !n.Expires.After(now) {
@@ -213,6 +214,23 @@ func forgetSecrets(ctx context.Context, t tx, key string, now time.Time) error {
 	_, err := t.Exec(ctx, `DELETE FROM api_key_secrets
 		WHERE key_id = ? AND ((ended_at <> 0 AND ended_at < ?) OR (expires_at <> 0 AND expires_at < ?))`, key, long, long)
 	return err
+}
+
+// Key returns the key that has an id or, else, a name, unless it was revoked.
+// Reason admin.unknown: there is none.
+func (id *Identity) Key(ctx context.Context, idOrName string) (k Key, err error) {
+	err = id.db.view(ctx, func(ctx context.Context, t tx) error {
+		k, err = scanKey(t.QueryRow(ctx, "SELECT "+keyColumns+` FROM api_keys k
+			WHERE k.ended_at = 0 AND (k.id = ? OR k.name = ?) ORDER BY k.id = ? DESC LIMIT 1`, idOrName, idOrName, idOrName))
+		if errors.Is(err, store.ErrNotFound) {
+			return problem.WithDetail(problem.AdminUnknown, "no live key has this name or id")
+		}
+		return err
+	})
+	if err != nil {
+		return Key{}, err
+	}
+	return k, nil
 }
 
 // keysMax bounds one page of Keys.

@@ -50,7 +50,7 @@ func TestCreateKey(t *testing.T) {
 		{"no name", NewKey{}, problem.AdminInvalid},
 		{"bad name", NewKey{Name: "Partner 1"}, problem.AdminInvalid},
 		{"bad scope", NewKey{Name: "x", Scopes: []string{"a b"}}, problem.AdminInvalid},
-		{"bad role", NewKey{Name: "x", Roles: []string{"A"}}, problem.AdminInvalid},
+		{"bad role", NewKey{Name: "x", Roles: []string{"-a"}}, problem.AdminInvalid},
 		{"ends in the past", NewKey{Name: "x", Expires: w.now.time()}, problem.AdminInvalid},
 		{"good", NewKey{Name: "x"}, problem.OK},
 	} {

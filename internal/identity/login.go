@@ -98,8 +98,8 @@ func (id *Identity) openSession(ctx context.Context, a account, n NewSession, pr
 		return "", Session{}, unavailable(ctx, err)
 	}
 	// The account may have changed while its password was hashed. Whoever changes
-	// it ends its sessions afterwards (see endSessions): either this sees the
-	// change, or that sees this session.
+	// it ends its sessions with the change (see alter): either it ended this one,
+	// or the change is seen here.
 	now, known, err := id.accountByID(ctx, a.ID)
 	if err == nil && (!known || now.Disabled || now.Version != a.Version) {
 		err = problem.New(problem.AuthLogin, nil)

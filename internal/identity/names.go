@@ -6,33 +6,34 @@ import (
 	"strings"
 
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
-// The bounds of roles and scopes.
 const (
-	roleLength  = 63
-	scopeLength = 128
-	namesMax    = 64 // of one account or key
+	namesMax   = 64 // roles or scopes of one account or key
+	keyNameMax = 63 // characters
 )
 
 // checkRoles returns roles sorted and without repetition, or refuses one that
-// no map can name: [a-z][a-z0-9-]{0,62}.
-func checkRoles(roles []string) ([]string, error) { return checkNames("role", roles, roleLength, "-") }
-
-// checkScopes does the same for scopes: [a-z][a-z0-9._:-]{0,127}.
-func checkScopes(scopes []string) ([]string, error) {
-	return checkNames("scope", scopes, scopeLength, "-._:")
+// no map can name.
+func checkRoles(roles []string) ([]string, error) {
+	return checkNames("role", roles, zone.ValidRole, "letters, digits and . _ : -")
 }
 
-func checkNames(what string, names []string, length int, also string) ([]string, error) {
+// checkScopes does the same for scopes.
+func checkScopes(scopes []string) ([]string, error) {
+	return checkNames("scope", scopes, zone.ValidScope, "letters, digits and . _ : / -")
+}
+
+func checkNames(what string, names []string, valid func(string) bool, form string) ([]string, error) {
 	sorted := slices.Compact(slices.Sorted(slices.Values(names)))
 	if len(sorted) > namesMax {
 		return nil, problem.WithDetail(problem.AdminInvalid, fmt.Sprintf("more than %d %ss", namesMax, what))
 	}
 	for _, n := range sorted {
-		if !validName(n, length, also) {
+		if !valid(n) {
 			return nil, problem.WithDetail(problem.AdminInvalid,
-				fmt.Sprintf("%s %.80q: want a letter, then letters, digits or %q, in lower case, at most %d characters", what, n, also, length))
+				fmt.Sprintf("%s %.80q: want %s, a letter or digit first, at most 100 characters", what, n, form))
 		}
 	}
 	if sorted == nil {
@@ -41,6 +42,8 @@ func checkNames(what string, names []string, length int, also string) ([]string,
 	return sorted, nil
 }
 
+// validName says whether s is a lower-case letter, then lower-case letters,
+// digits or what is also taken.
 func validName(s string, length int, also string) bool {
 	if s == "" || len(s) > length || s[0] < 'a' || s[0] > 'z' {
 		return false

@@ -50,7 +50,9 @@ func presentedPassword(p obs.Secret) ([]byte, error) {
 		return nil, problem.WithDetail(problem.AccountInvalid, "password: required")
 	case len(p) > passwordBytes || utf8.RuneCountInString(string(p)) > passwordMax:
 		return nil, problem.WithDetail(problem.AccountInvalid, fmt.Sprintf("password: longer than %d characters", passwordMax))
-	case !utf8.ValidString(string(p)):
+	case !utf8.ValidString(string(p)) || strings.ContainsRune(string(p), utf8.RuneError):
+		// U+FFFD is what decoders leave of damaged text: two different passwords
+		// must not become one.
 		return nil, problem.WithDetail(problem.AccountInvalid, "password: not UTF-8")
 	}
 	return norm.NFKC.Bytes([]byte(p)), nil

@@ -11,8 +11,10 @@ import (
 	"sallyport.dev/internal/store"
 )
 
-// usedStep is how exact a key's last use is: one write a minute and key.
-const usedStep = time.Minute
+const (
+	usedStep      = time.Minute            // how exact a key's last use is: one write a minute and key
+	touchPatience = 100 * time.Millisecond // how long a request waits to have it written
+)
 
 // ResolveKey returns the principal of an API key and until when it holds: the
 // end of the key, or of a secret that was rotated; the zero time when neither
@@ -53,12 +55,14 @@ func (id *Identity) ResolveKey(ctx context.Context, text string) (policy.Princip
 	}, until, nil
 }
 
-// touchKey keeps the time of use. It decides nothing, so that it fails is
-// logged and lets the key pass.
+// touchKey keeps the time of use. It decides nothing, so it waits for no slow
+// writer, and that it fails is logged and lets the key pass.
 func (id *Identity) touchKey(ctx context.Context, k Key, now time.Time) {
 	if now.Sub(k.Used) < usedStep {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, touchPatience)
+	defer cancel()
 	err := id.db.change(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.Exec(ctx, "UPDATE api_keys SET used_at = ? WHERE id = ? AND used_at <= ?",
 			store.Micros(now), k.ID, store.Micros(now.Add(-usedStep)))

@@ -2,6 +2,9 @@ package identity
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/problem"
@@ -10,15 +13,56 @@ import (
 
 // Every change here grows the account's version and writes a revocation of its
 // subject in the same transaction: when it returns, no cache of this process
-// believes the rights of before. Reason account.unknown: there is no such user.
+// believes the rights of before. Where sessions end with it, they end in that
+// transaction too. Reason account.unknown: there is no such user.
 
 // SetRoles replaces the roles of a user.
 func (id *Identity) SetRoles(ctx context.Context, user string, roles []string) error {
-	roles, err := checkRoles(roles)
-	if err != nil {
-		return err
-	}
-	return id.alter(ctx, user, "UPDATE users SET roles = ?, version = version + 1 WHERE id = ?", joinNames(roles), user)
+	return id.changeRoles(ctx, user, func([]string) ([]string, error) { return roles, nil })
+}
+
+// GrantRoles adds roles to those of a user.
+func (id *Identity) GrantRoles(ctx context.Context, user string, roles []string) error {
+	return id.changeRoles(ctx, user, func(have []string) ([]string, error) { return append(have, roles...), nil })
+}
+
+// RevokeRoles takes roles from a user, all or none: that the user does not have
+// one of them is an error, admin.unknown, since it may be misspelt.
+func (id *Identity) RevokeRoles(ctx context.Context, user string, roles []string) error {
+	return id.changeRoles(ctx, user, func(have []string) ([]string, error) {
+		for _, r := range roles {
+			if !slices.Contains(have, r) {
+				return nil, problem.WithDetail(problem.AdminUnknown, fmt.Sprintf("the user does not have the role %.80q", r))
+			}
+		}
+		return slices.DeleteFunc(have, func(r string) bool { return slices.Contains(roles, r) }), nil
+	})
+}
+
+// changeRoles makes new roles of those that the user has. The first statement
+// writes: two changes at once follow one another, and neither is lost.
+func (id *Identity) changeRoles(ctx context.Context, user string, change func(have []string) ([]string, error)) error {
+	return id.db.change(ctx, func(ctx context.Context, t tx) error {
+		var have string
+		err := t.QueryRow(ctx, "UPDATE users SET version = version + 1 WHERE id = ? RETURNING roles", user).Scan(&have)
+		if errors.Is(err, store.ErrNotFound) {
+			return problem.New(problem.AccountUnknown, nil)
+		}
+		if err != nil {
+			return err
+		}
+		roles, err := change(splitNames(have))
+		if err != nil {
+			return err
+		}
+		if roles, err = checkRoles(roles); err != nil {
+			return err
+		}
+		if _, err := t.Exec(ctx, "UPDATE users SET roles = ? WHERE id = ?", joinNames(roles), user); err != nil {
+			return err
+		}
+		return id.revokeSubject(ctx, t, user)
+	})
 }
 
 // SetDisabled closes an account, with all its sessions, or opens it again.
@@ -27,11 +71,7 @@ func (id *Identity) SetDisabled(ctx context.Context, user string, disabled bool)
 	if disabled {
 		at = store.Micros(id.clock())
 	}
-	err := id.alter(ctx, user, "UPDATE users SET disabled_at = ?, version = version + 1 WHERE id = ?", at, user)
-	if err != nil || !disabled {
-		return err
-	}
-	return id.endSessions(ctx, user)
+	return id.alter(ctx, user, disabled, "UPDATE users SET disabled_at = ?, version = version + 1 WHERE id = ?", at, user)
 }
 
 // SetPassword replaces the password of a user and ends all its sessions.
@@ -47,25 +87,19 @@ func (id *Identity) SetPassword(ctx context.Context, user string, password obs.S
 	if err != nil {
 		return err
 	}
-	err = id.alter(ctx, user,
+	return id.alter(ctx, user, true,
 		"UPDATE users SET password = ?, password_form = ?, password_at = ?, version = version + 1 WHERE id = ?",
 		hash, passwordForm, store.Micros(id.clock()), user)
-	if err != nil {
-		return err
-	}
-	return id.endSessions(ctx, user)
 }
 
 // DeleteUser removes an account with all its sessions.
 func (id *Identity) DeleteUser(ctx context.Context, user string) error {
-	if err := id.alter(ctx, user, "DELETE FROM users WHERE id = ?", user); err != nil {
-		return err
-	}
-	return id.endSessions(ctx, user)
+	return id.alter(ctx, user, true, "DELETE FROM users WHERE id = ?", user)
 }
 
-// alter runs one statement on one user and revokes what is remembered of it.
-func (id *Identity) alter(ctx context.Context, user, query string, args ...any) error {
+// alter runs one statement on one user and revokes what is remembered of it,
+// and its sessions where they end with it.
+func (id *Identity) alter(ctx context.Context, user string, endSessions bool, query string, args ...any) error {
 	return id.db.change(ctx, func(ctx context.Context, t tx) error {
 		n, err := t.Exec(ctx, query, args...)
 		if err != nil {
@@ -74,14 +108,13 @@ func (id *Identity) alter(ctx context.Context, user, query string, args ...any) 
 		if n == 0 {
 			return problem.New(problem.AccountUnknown, nil)
 		}
-		return t.Revoke(ctx, store.Revocation{Kind: store.KindSubject, Subject: user, At: id.clock()})
+		if err := id.revokeSubject(ctx, t, user); err != nil || !endSessions {
+			return err
+		}
+		return id.sessions.RevokeAllTx(ctx, t.whole(), user)
 	})
 }
 
-// endSessions comes after the change of the account: a login that read the
-// account before finds its version changed and ends its own session (see
-// openSession), one that reads it later is refused.
-func (id *Identity) endSessions(ctx context.Context, user string) error {
-	_, err := id.sessions.RevokeAll(ctx, user, "")
-	return unavailable(ctx, err)
+func (id *Identity) revokeSubject(ctx context.Context, t tx, user string) error {
+	return t.Revoke(ctx, store.Revocation{Kind: store.KindSubject, Subject: user, At: id.clock()})
 }

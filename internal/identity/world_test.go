@@ -278,6 +278,14 @@ func (m *memorySessions) RevokeAll(_ context.Context, user, except string) (int,
 	return n, m.fail
 }
 
+func (m *memorySessions) RevokeAllTx(ctx context.Context, _ *store.Tx, user string) error {
+	if m.fail != nil {
+		return m.fail
+	}
+	_, err := m.RevokeAll(ctx, user, "")
+	return err
+}
+
 func (m *memorySessions) lookup(token string) (Session, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

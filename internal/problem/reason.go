@@ -139,9 +139,9 @@ var reasons = [reasonCount]info{
 	AuthStepUp:      {"auth.step_up", 401, "A fresh or stronger login is required", "The route asks for a second factor or a recent login."},
 	AuthUnavailable: {"auth.unavailable", 503, "Authentication is not available", "The account store cannot be reached; nothing is let through meanwhile."},
 
-	LimitRate:    {"limit.rate", 429, "Too many requests", "The route's or listener's rate is used up; see Retry-After."},
-	LimitAddress: {"limit.address", 429, "Too many requests from this address", "The bound per client address is used up; see Retry-After."},
-	LimitBusy:    {"limit.busy", 503, "Busy, try again", "An expensive step (password hashing) is at its memory bound; see Retry-After."},
+	LimitRate:        {"limit.rate", 429, "Too many requests", "The route's or listener's rate is used up; see Retry-After."},
+	LimitAddress:     {"limit.address", 429, "Too many requests from this address", "The bound per client address is used up; see Retry-After."},
+	LimitBusy:        {"limit.busy", 503, "Busy, try again", "An expensive step (password hashing) is at its memory bound; see Retry-After."},
 	LimitUnavailable: {"limit.unavailable", 503, "Not available", "The counters of the limits cannot be reached; nothing is let through uncounted."},
 
 	AccessKind:  {"access.kind", 403, "This kind of caller is not allowed here", "The route's allow does not name this kind of principal."},

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -32,15 +33,39 @@ type fixture struct {
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "store.db"), now: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
-	db, err := store.OpenSQLite(t.Context(), f.path)
+	empty, err := emptyDatabase()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
-	f.db = db
-	f.Sessions = session.New(db, lives, f.clock)
+	if err := os.WriteFile(f.path, empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f.db, err = store.OpenSQLite(t.Context(), f.path); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.db.Close() })
+	f.Sessions = session.New(f.db, lives, f.clock)
 	return f
 }
+
+// emptyDatabase is a migrated database without rows: migrating one for every
+// test would take most of the time.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "session")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "store.db")
+	db, err := store.OpenSQLite(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil { // the write-ahead log goes into the file
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 func (f *fixture) clock() time.Time {
 	f.mu.Lock()

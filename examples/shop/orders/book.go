@@ -41,24 +41,31 @@ func (b *book) get(id string) (Order, bool) {
 func (b *book) update(id string, change func(*Order)) (Order, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n, err := strconv.Atoi(id)
-	o, found := b.orders[n]
-	if err != nil || !found {
+	o, found := b.find(id)
+	if !found {
 		return Order{}, false
 	}
 	change(&o)
 	o.Notes = slices.Clip(o.Notes) // a later append never writes into an answer under way
-	b.orders[n] = o
+	b.orders[o.ID] = o
 	return o, true
 }
 
 func (b *book) remove(id string) (Order, bool) {
-	o, found := b.get(id)
-	if found {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		delete(b.orders, o.ID)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o, found := b.find(id)
+	delete(b.orders, o.ID)
+	return o, found
+}
+
+// find returns an order by the id of a path. The caller holds mu.
+func (b *book) find(id string) (Order, bool) {
+	n, err := strconv.Atoi(id)
+	if err != nil {
+		return Order{}, false
 	}
+	o, found := b.orders[n]
 	return o, found
 }
 

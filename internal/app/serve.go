@@ -31,6 +31,7 @@ type Options struct {
 // Serve runs the whole zone in this process until ctx ends, then drains it. That
 // ctx ends while the zone starts is no error either.
 func Serve(ctx context.Context, z *zone.Zone, o Options) error {
+	boundMemory()
 	if err := servable(z, o.Log); err != nil {
 		return err
 	}

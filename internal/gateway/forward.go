@@ -108,7 +108,9 @@ func (s *upstreamSet) send(ctx context.Context, o *outgoing) (*exchange, error) 
 		}
 		l.release()
 		again := first == nil && (fail.progress == notSent || fail.progress == sent && safe)
-		if !again || !s.retries.spend() {
+		// A service that closes its idle connections is no failing service: only
+		// what says something about it costs of the budget.
+		if !again || !fail.stale && !s.retries.spend() {
 			return nil, fail.err
 		}
 		s.cfg.log.Debug("upstream is tried again", slog.String("service", s.name),

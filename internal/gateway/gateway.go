@@ -40,6 +40,7 @@ type Gateway struct {
 	timers      *stageTimers
 	lines       lineBound // of the log
 	draining    atomic.Bool
+	cutting     atomic.Bool  // the drain is over: what is left is cut, by us
 	underWay    atomic.Int64 // handlers
 	trips       sync.Pool    // of *trip
 }

@@ -26,15 +26,12 @@ func (s *upstreamSet) run(ctx context.Context) {
 	}
 }
 
-// round checks each instance once. A dial is asked for where it can change
-// anything: of several instances, and of one that is out.
+// round checks each instance once, with a dial and the declared health.
 func (s *upstreamSet) round(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, in := range s.instances {
 		in.closeIdle(func(w *wire) bool { return s.cfg.clock().Sub(w.idleSince) >= s.cfg.idleTime })
-		if s.health != "" || len(s.instances) > 1 || in.ejection() != closedBreaker {
-			all.Go(func() { in.check(ctx) })
-		}
+		all.Go(func() { in.check(ctx) })
 	}
 	all.Wait()
 }

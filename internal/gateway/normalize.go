@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"sallyport.dev/internal/problem"
@@ -51,17 +54,34 @@ func (t *trip) closeAfterDoubt() {
 	}
 }
 
-// framing refuses more than one length, and transfer codings that net/http does not read.
+// framing refuses lengths that are not the body's, and transfer codings that net/http does not read.
 func (t *trip) framing() problem.Reason {
-	// HTTP/2 counts frames, and net/http believes the first of several lengths.
-	if len(t.r.Header["Content-Length"]) > 1 {
-		return problem.RequestFraming
-	}
 	if t.r.ProtoMajor != 1 {
-		return problem.OK
+		return t.declaredLength()
 	}
 	if te := t.r.TransferEncoding; len(te) > 1 || len(te) == 1 && te[0] != "chunked" {
 		return problem.RequestFraming // net/http has refused these; should it stop to, we do
+	}
+	return problem.OK
+}
+
+// declaredLength refuses an HTTP/2 request that declares another length than it
+// has (RFC 9113 section 8.1.1). net/http counts frames: it believes the first of
+// several lengths, takes one that is no number for 0, and of 0 it only learns
+// with the first byte that it was wrong.
+func (t *trip) declaredLength() problem.Reason {
+	declared := t.r.Header["Content-Length"]
+	switch {
+	case len(declared) == 0:
+		return problem.OK
+	case len(declared) > 1 || declared[0] != strconv.FormatInt(t.r.ContentLength, 10):
+		return problem.RequestFraming
+	case t.r.ContentLength > 0 || t.body == nil:
+		return problem.OK
+	}
+	var one [1]byte
+	if n, err := t.body.Read(one[:]); n > 0 || !errors.Is(err, io.EOF) {
+		return problem.RequestFraming
 	}
 	return problem.OK
 }

@@ -120,6 +120,7 @@ func (g *Gateway) walk(t *trip) (reason problem.Reason) {
 // has its record. It reports false when the client holds a part of an answer
 // that will not become whole.
 func (g *Gateway) finish(t *trip, reason problem.Reason) (whole bool) {
+	reason = g.whoWent(reason)
 	switch {
 	case reason == problem.OK && t.recorded && t.out.started:
 		return true

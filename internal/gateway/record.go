@@ -12,6 +12,14 @@ import (
 // stage that wrote the answer has kept it, before the last byte.
 func recordStage(g *Gateway, t *trip) problem.Reason { return g.record(t) }
 
+// whoWent tells a client that went away from one that was cut when the drain was over.
+func (g *Gateway) whoWent(reason problem.Reason) problem.Reason {
+	if reason == problem.ClientClosed && g.cutting.Load() {
+		return problem.ZoneDraining
+	}
+	return reason
+}
+
 // record keeps the one journal record of a trip, with reason, status and sizes
 // as they stand, and adds it to the metrics. A second call does nothing. The
 // answer may leave only when it returns OK: any other reason is of the journal
@@ -21,6 +29,7 @@ func (g *Gateway) record(t *trip) problem.Reason {
 		return problem.OK
 	}
 	t.recorded = true
+	t.reason = g.whoWent(t.reason)
 	kind := journal.KindRequest
 	if t.opened {
 		kind = journal.KindEnd

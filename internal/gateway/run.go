@@ -89,6 +89,7 @@ func (g *Gateway) shutdown(ctx context.Context) {
 		all.Go(func() {
 			if err := l.server.Shutdown(ctx); err != nil {
 				g.log.Warn("requests cut at the end of the drain", "listener", l.Name, "error", err)
+				g.cutting.Store(true)
 				_ = l.server.Close() // the listener is closed already; this cuts the rest
 			}
 		})

@@ -133,8 +133,7 @@ func TestRunOpensTheListeners(t *testing.T) {
 // before Serve returns, since the journal is closed after that.
 func TestDrainWaitsForRecords(t *testing.T) {
 	under, recording, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	var d *door
-	d = openDoor(t, []*zone.Route{anything("GET")}, func(c *Config) {
+	d := openDoor(t, []*zone.Route{anything("GET")}, func(c *Config) {
 		c.Drain = 50 * time.Millisecond
 		c.Journal = &watchedJournal{c.Journal.(*fakeJournal), func(*journal.Record) error {
 			close(recording)

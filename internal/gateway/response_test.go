@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"sallyport.dev/zone"
 )
 
 // bytesConn is a connection from which given bytes come, and then its end.
@@ -183,4 +185,22 @@ func FuzzResponse(f *testing.F) {
 			t.Errorf("%q: fields %s; net/http: %s", in, got, want)
 		}
 	})
+}
+
+// What a service answers may be anything, and the log is no place for it.
+func TestErrorsDoNotQuoteTheAnswer(t *testing.T) {
+	for answer, why := range map[string]string{
+		"planted-word 200 OK\r\n\r\n":                             "malformed status line",
+		"HTTP/1.1 planted-word\r\n\r\n":                           "malformed status",
+		"HTTP/1.1 200 OK\r\nContent-Length: planted-word\r\n\r\n": "malformed Content-Length",
+		"HTTP/1.1 200 OK\r\nplanted-word : x\r\n\r\n":             "field name",
+	} {
+		d := openDoor(t, []*zone.Route{anything("GET")}, behind(newRawService(t, "tcp", always(answer))))
+		if got := d.do(d.client(false), "GET", "/", ""); got.status != 502 || strings.Contains(got.body, "planted-word") {
+			t.Errorf("%q: got %d %s", answer, got.status, got.body)
+		}
+		if log := d.log.String(); strings.Contains(log, "planted-word") || !strings.Contains(log, why) {
+			t.Errorf("%q: want %q and no word of the answer in the log:\n%s", answer, why, log)
+		}
+	}
 }

@@ -163,7 +163,7 @@ func FuzzValueAt(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc []byte, text string) {
 		p, err := parsePointer(text)
 		if err != nil {
-			t.Skip()
+			return // no input of this test
 		}
 		got, err := valueAt(doc, p)
 		if errors.Is(err, errNotJSON) {

@@ -56,12 +56,12 @@ func FuzzMatchServeMux(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, n uint8, path string) {
 		lines := strings.Split(text, "\n")
 		if len(lines) > 12 || len(path) > 200 {
-			t.Skip()
+			return // no input of this test
 		}
 		routes := routesOf(lines...)
 		for _, rt := range routes {
 			if !slices.Contains(methods, rt.Method) || !strings.HasPrefix(rt.Path, "/") || strings.ContainsAny(rt.Path, " \t") {
-				t.Skip()
+				return // no input of this test
 			}
 			rt.EncodedSlash = true
 		}

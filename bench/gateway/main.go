@@ -121,7 +121,8 @@ func median(rs []result, of func(result) float64) float64 {
 		values[i] = of(r)
 	}
 	slices.Sort(values)
-	return values[len(values)/2]
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 // ratio is the median of the in-round ratios of requests/s, with their range.

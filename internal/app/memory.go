@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	gcPercent   = 800       // a small live heap that turns over fast: collecting it at the default costs a tenth of the CPU
+	gcPercent   = 800       // the live heap is small and turns over fast: at the default it is collected many times a second
 	memoryLimit = 512 << 20 // bytes; towards it the collector works as hard as it must
 )
 

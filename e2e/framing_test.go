@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 )
@@ -96,11 +95,34 @@ func TestTrapFraming(t *testing.T) {
 	}
 }
 
-// refusal says whether a status refuses a malformed request. net/http refuses
-// codings and versions that it does not know by 501 and 505, before any handler
-// (docs/decisions/0008).
-func refusal(status int) bool {
-	return status/100 == 4 || status == http.StatusNotImplemented || status == http.StatusHTTPVersionNotSupported
+// refusal says whether a status refuses a malformed request.
+func refusal(status int) bool { return status/100 == 4 }
+
+// TestUnreadRequestsAreRecorded: what cannot even be read as a request has its
+// problem document, and a record under the id that the document names.
+func TestUnreadRequestsAreRecorded(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t, nil)
+	z := startZone(t, trapsMap, map[string]string{"plain": up.address})
+	for _, s := range []struct{ raw, reason string }{
+		{"NONSENSE\r\n\r\n", "request.malformed"},
+		{"GET /open HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", "request.malformed"},
+		{"GET /open HTTP/3.0\r\nHost: localhost\r\n\r\n", "request.malformed"},
+		{"POST /open HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "request.framing"},
+		{"GET /open HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "request.header_too_large"},
+		{"GET /open HTTP/1.1\r\nHost: localhost\r\nExpect: more\r\n\r\n", "request.header"},
+	} {
+		answers, closed := z.exchange(t, s.raw, 0)
+		if len(answers) != 1 || answers[0].Status/100 != 4 || !closed || !strings.Contains(answers[0].Body, `"urn:sallyport:reason:`+s.reason+`"`) {
+			t.Errorf("%.30q: answers %v, closed %v; want one with %s", s.raw, answers, closed, s.reason)
+			continue
+		}
+		id := answers[0].Header.Get("X-Correlation-Id")
+		rs := z.of(id)
+		if len(rs) != 1 || rs[0].Reason != s.reason || rs[0].Status != answers[0].Status || rs[0].Client != "127.0.0.1" || rs[0].Listener != "public" || rs[0].Route != "" {
+			t.Errorf("%.30q: %s has the records %+v", s.raw, id, rs)
+		}
+	}
 }
 
 // TestWellFramedRequestsPass are the positive controls of TestTrapFraming.

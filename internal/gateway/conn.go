@@ -72,10 +72,11 @@ type conn struct {
 	peer    netip.Addr
 	trusted bool // peer is a declared proxy: its X-Forwarded-For is believed
 
-	closed  sync.Once
-	reading atomic.Bool  // bytes of a request have come and no handler has begun
-	begun   atomic.Int64 // requests that reached a handler
-	reset   atomic.Int64 // of them, those that the client took back (HTTP/2)
+	closed   sync.Once
+	reading  atomic.Bool  // bytes of a request have come and no handler has begun
+	handling atomic.Bool  // HTTP/1: from a handler's begin to the end of its answer
+	begun    atomic.Int64 // requests that reached a handler
+	reset    atomic.Int64 // of them, those that the client took back (HTTP/2)
 
 	certOnce sync.Once
 	certTag  string
@@ -101,17 +102,26 @@ func connContext(ctx context.Context, nc net.Conn) context.Context {
 }
 
 func under(nc net.Conn) *conn {
-	if tc, ok := nc.(*tls.Conn); ok {
-		nc = tc.NetConn()
+	switch nc := nc.(type) {
+	case *watched:
+		return nc.conn
+	case *tls.Conn:
+		c, _ := nc.NetConn().(*conn)
+		return c
 	}
-	c, _ := nc.(*conn)
-	return c
+	return nil
 }
 
-// connState counts HTTP/1 requests that net/http refused before any handler:
-// bytes came, no handler began, the connection ended.
+// connState tells a handler's time from net/http's own, and counts HTTP/1
+// requests that came to nothing: bytes came, no handler began and nothing was
+// answered, the connection ended.
 func connState(nc net.Conn, state http.ConnState) {
 	switch state {
+	case http.StateIdle:
+		// HTTP/1: the answer has left whole.
+		if c := under(nc); c != nil {
+			c.handling.Store(false)
+		}
 	case http.StateActive:
 		// HTTP/1: it is called when the head has been read, or has failed to be, just
 		// before the handler.
@@ -128,6 +138,7 @@ func connState(nc net.Conn, state http.ConnState) {
 // serving says that a handler has begun.
 func (c *conn) serving() {
 	c.reading.Store(false)
+	c.handling.Store(true)
 	c.begun.Add(1)
 }
 

@@ -108,6 +108,7 @@ func newServer(l *listener, tlsConfig *tls.Config, log *slog.Logger) *http.Serve
 // encryption only (RFC 9325 section 4.2).
 func serverTLS(zl *zone.Listener, certs Certificates) (*tls.Config, error) {
 	c := &tls.Config{
+		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: certs.GetCertificate,
 		MinVersion:     tls.VersionTLS12,
 		CipherSuites: []uint16{ // of 1.2; those of 1.3 are all good and cannot be chosen

@@ -143,55 +143,64 @@ func TestHeaderNames(t *testing.T) {
 }
 
 // TestRefusedBeforeAnyHandler holds net/http to what this package leaves to it.
-// No handler sees these, so there is no record; the metric counts them.
+// No handler sees these; they have their problem document and record all the same.
 func TestRefusedBeforeAnyHandler(t *testing.T) {
 	d := everyMethod(t)
 	if got := d.raw("GET /a HTTP/1.1\r\nHost: shop.example\r\nX-A: b\r\n\r\n"); got.status != 200 {
 		t.Fatalf("positive control: got %d", got.status)
 	}
 	before := len(d.journal.all())
+	counted := map[problem.Reason]int{}
 	const host = "Host: shop.example\r\n"
 	for i, c := range []struct {
 		what, request string
-		status        int
+		reason        problem.Reason
 	}{
-		{"duplicate lengths that differ", "POST /a HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
-		{"list of lengths", "POST /a HTTP/1.1\r\n" + host + "Content-Length: 1, 1\r\n\r\na", 400},
-		{"signed length", "POST /a HTTP/1.1\r\n" + host + "Content-Length: +1\r\n\r\na", 400},
-		{"negative length", "POST /a HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n", 400},
-		{"hexadecimal length", "POST /a HTTP/1.1\r\n" + host + "Content-Length: 0x1\r\n\r\na", 400},
-		{"two hosts", "GET /a HTTP/1.1\r\n" + host + "Host: other.example\r\n\r\n", 400},
-		{"two equal hosts", "GET /a HTTP/1.1\r\n" + host + host + "\r\n", 400},
-		{"no host", "GET /a HTTP/1.1\r\n\r\n", 400},
-		{"host with a space", "GET /a HTTP/1.1\r\nHost: shop.example evil\r\n\r\n", 400},
-		{"obfuscated coding", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501},
-		{"coding after another", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
-		{"two codings", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 501},
-		{"coding with a vertical tab", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n", 400},
-		{"space before the colon", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400},
-		{"field without a name", "GET /a HTTP/1.1\r\n" + host + ": x\r\n\r\n", 400},
-		{"field without a colon", "GET /a HTTP/1.1\r\n" + host + "X-A\r\n\r\n", 400},
-		{"NUL in a value", "GET /a HTTP/1.1\r\n" + host + "X-A: a\x00b\r\n\r\n", 400},
-		{"bare CR in a value", "GET /a HTTP/1.1\r\n" + host + "X-A: a\rX-User-Id: root\r\n\r\n", 400},
-		{"escape in a value", "GET /a HTTP/1.1\r\n" + host + "X-A: a\x1bb\r\n\r\n", 400},
-		{"space in a name", "GET /a HTTP/1.1\r\n" + host + "X A: a\r\n\r\n", 400},
-		{"NUL in the target", "GET /a\x00b HTTP/1.1\r\n" + host + "\r\n", 400},
-		{"space in the target", "GET /a b HTTP/1.1\r\n" + host + "\r\n", 400},
-		{"HTTP/0.9", "GET /a\r\n\r\n", 400},
-		{"another protocol", "GET /a HTTP/3.0\r\n" + host + "\r\n", 505},
-		{"an expectation unknown", "POST /a HTTP/1.1\r\n" + host + "Expect: 200-ok\r\nContent-Length: 1\r\n\r\na", 417},
-		{"a header section too large", "GET /a HTTP/1.1\r\n" + host + "X-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", 431},
+		{"duplicate lengths that differ", "POST /a HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", problem.RequestMalformed},
+		{"list of lengths", "POST /a HTTP/1.1\r\n" + host + "Content-Length: 1, 1\r\n\r\na", problem.RequestMalformed},
+		{"signed length", "POST /a HTTP/1.1\r\n" + host + "Content-Length: +1\r\n\r\na", problem.RequestMalformed},
+		{"negative length", "POST /a HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n", problem.RequestMalformed},
+		{"hexadecimal length", "POST /a HTTP/1.1\r\n" + host + "Content-Length: 0x1\r\n\r\na", problem.RequestMalformed},
+		{"two hosts", "GET /a HTTP/1.1\r\n" + host + "Host: other.example\r\n\r\n", problem.RequestMalformed},
+		{"two equal hosts", "GET /a HTTP/1.1\r\n" + host + host + "\r\n", problem.RequestMalformed},
+		{"no host", "GET /a HTTP/1.1\r\n\r\n", problem.RequestMalformed},
+		{"host with a space", "GET /a HTTP/1.1\r\nHost: shop.example evil\r\n\r\n", problem.RequestMalformed},
+		{"obfuscated coding", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", problem.RequestFraming},
+		{"coding after another", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", problem.RequestFraming},
+		{"two codings", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", problem.RequestFraming},
+		{"coding with a vertical tab", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n", problem.RequestMalformed},
+		{"space before the colon", "POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", problem.RequestMalformed},
+		{"field without a name", "GET /a HTTP/1.1\r\n" + host + ": x\r\n\r\n", problem.RequestMalformed},
+		{"field without a colon", "GET /a HTTP/1.1\r\n" + host + "X-A\r\n\r\n", problem.RequestMalformed},
+		{"NUL in a value", "GET /a HTTP/1.1\r\n" + host + "X-A: a\x00b\r\n\r\n", problem.RequestMalformed},
+		{"bare CR in a value", "GET /a HTTP/1.1\r\n" + host + "X-A: a\rX-User-Id: root\r\n\r\n", problem.RequestMalformed},
+		{"escape in a value", "GET /a HTTP/1.1\r\n" + host + "X-A: a\x1bb\r\n\r\n", problem.RequestMalformed},
+		{"space in a name", "GET /a HTTP/1.1\r\n" + host + "X A: a\r\n\r\n", problem.RequestMalformed},
+		{"NUL in the target", "GET /a\x00b HTTP/1.1\r\n" + host + "\r\n", problem.RequestMalformed},
+		{"space in the target", "GET /a b HTTP/1.1\r\n" + host + "\r\n", problem.RequestMalformed},
+		{"HTTP/0.9", "GET /a\r\n\r\n", problem.RequestMalformed},
+		{"another protocol", "GET /a HTTP/3.0\r\n" + host + "\r\n", problem.RequestMalformed},
+		{"an expectation unknown", "POST /a HTTP/1.1\r\n" + host + "Expect: 200-ok\r\nContent-Length: 1\r\n\r\na", problem.RequestHeader},
+		{"a header section too large", "GET /a HTTP/1.1\r\n" + host + "X-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", problem.RequestHeaderTooLarge},
 	} {
 		got := d.raw(c.request)
-		if got.status != c.status || !got.closed {
-			t.Errorf("%s: got %d, closed %v; want %d and the connection closed", c.what, got.status, got.closed, c.status)
+		if !got.closed {
+			t.Errorf("%s: the connection goes on", c.what)
 		}
-		eventually(t, c.what+" is counted", func() bool {
-			return d.metric(fmt.Sprintf("sallyport_requests_total reason=request.malformed route= service= %d", i+1))
-		})
+		d.refused(c.what, got, c.reason)
+		rec := d.last()
+		if n := len(d.journal.all()); n != before+i+1 {
+			t.Errorf("%s: %d records in all, want %d", c.what, n, before+i+1)
+		}
+		if rec.CorrelationID == "" || rec.CorrelationID != got.header.Get("X-Correlation-Id") || rec.Client != addr("127.0.0.1") || rec.Listener != "public" || rec.Route != "" || rec.Method != "" {
+			t.Errorf("%s: record %+v, answer %v", c.what, rec, got.header)
+		}
+		counted[c.reason]++
 	}
-	if n := len(d.journal.all()); n != before {
-		t.Errorf("%d records were kept of requests that no handler saw", n-before)
+	for reason, n := range counted {
+		if line := fmt.Sprintf("sallyport_requests_total reason=%s route= service= %d", reason, n); !d.metric(line) {
+			t.Errorf("metric: no line %q", line)
+		}
 	}
 	if n := len(d.service.all()); n != 1 {
 		t.Errorf("the service received %d requests, want the positive control alone", n)

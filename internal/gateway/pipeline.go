@@ -7,13 +7,14 @@
 // inside; and that the last byte of an answer leaves after its record is kept.
 // It refuses whatever the zone map does not declare.
 //
-// Requests that net/http refuses before any handler have no record, as they have
-// no name to find it by. On HTTP/1 (a head that is not HTTP, that is too large or
-// comes too slowly, a transfer coding other than chunked, an unknown Expect) the
-// metric counts them as request.malformed without a route; so it does with
-// HTTP/2 streams and connections that break the protocol. Not counted at all are
-// handshakes that fail, and HTTP/2 header sections that are too large or hold
-// fields of HTTP/1 connections: net/http answers those with 431 and 400.
+// What net/http refuses of HTTP/1 before any handler (a head that is not HTTP or
+// is too large, a transfer coding other than chunked, an unknown Expect) is
+// answered and recorded here all the same (watched), without method and route.
+// No record have heads that end early or come too slowly, and HTTP/2 streams and
+// connections that break the protocol: the metric counts them as
+// request.malformed without a route. Not counted at all are handshakes that
+// fail, and HTTP/2 header sections that are too large or hold fields of HTTP/1
+// connections: net/http answers those with 431 and 400.
 package gateway
 
 import (
@@ -75,7 +76,11 @@ func dispatchStage(g *Gateway, t *trip) problem.Reason {
 func (g *Gateway) serve(l *listener, w http.ResponseWriter, r *http.Request) {
 	g.underWay.Add(1)
 	defer g.underWay.Add(-1)
-	t := g.begin(l, w, r)
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	if c != nil {
+		c.serving()
+	}
+	t := g.begin(l, c, w, r)
 	reason := g.walk(t)
 	whole := g.finish(t, reason)
 	g.settle(t)

@@ -41,8 +41,10 @@ func (g *Gateway) record(t *trip) problem.Reason {
 	}
 	took := g.clock().Sub(now)
 	g.timers.observe(len(g.stages)-1, took)
-	for i := range min(t.stage+1, len(g.stages)-1) {
-		g.timers.observe(i, t.times[i])
+	if !t.unread {
+		for i := range min(t.stage+1, len(g.stages)-1) {
+			g.timers.observe(i, t.times[i])
+		}
 	}
 	rt := t.route
 	if rt == nil {

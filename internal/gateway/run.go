@@ -53,7 +53,7 @@ func (g *Gateway) Serve(ctx context.Context, open map[string]net.Listener) error
 	for _, l := range g.listeners {
 		door := &doorway{Listener: open[l.Name], listener: l}
 		servers.Go(func() error {
-			err := l.server.ServeTLS(door, "", "") // the certificate comes from TLSConfig
+			err := l.server.Serve(newFront(door, l.server.TLSConfig, g.log))
 			if errors.Is(err, http.ErrServerClosed) {
 				return nil
 			}

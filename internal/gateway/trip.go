@@ -53,6 +53,7 @@ type trip struct {
 	recorded bool // the one record of the trip has been handed to the journal
 	opened   bool // a stream's open record has been, too
 	unkept   bool // the journal has said that it takes no record
+	unread   bool // net/http refused the head: no stage has run
 }
 
 // bytesIn is how many bytes of the body were read.
@@ -64,15 +65,14 @@ func (t *trip) bytesIn() int64 {
 }
 
 // begin takes a trip from the pool and gives it its names, so that whatever
-// happens after can be found again.
-func (g *Gateway) begin(l *listener, w http.ResponseWriter, r *http.Request) *trip {
+// happens after can be found again. c is nil in tests of single stages.
+func (g *Gateway) begin(l *listener, c *conn, w http.ResponseWriter, r *http.Request) *trip {
 	t, _ := g.trips.Get().(*trip)
 	if t == nil {
 		t = &trip{extra: make(http.Header, 4)}
 	}
 	now := g.clock()
-	t.r, t.listener, t.start, t.boundary = r, l, now, now
-	t.conn, _ = r.Context().Value(connKey{}).(*conn)
+	t.r, t.listener, t.conn, t.start, t.boundary = r, l, c, now, now
 	t.out = writer{inner: w, trip: t, grace: readerGrace, rate: l.Limits.BodyRate}
 	t.w = &t.out
 	t.reason = problem.InternalError
@@ -81,9 +81,6 @@ func (g *Gateway) begin(l *listener, w http.ResponseWriter, r *http.Request) *tr
 		t.body = newBody(r, w, l.Limits)
 	}
 	label(t)
-	if t.conn != nil {
-		t.conn.serving()
-	}
 	return t
 }
 

@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport.dev/zone"
+)
+
+// TestPlainHTTPIsTold: who speaks plain HTTP to the listener reads why it does
+// not work; who speaks something else reads nothing.
+func TestPlainHTTPIsTold(t *testing.T) {
+	d := openDoor(t, []*zone.Route{anything("GET")})
+	for request, want := range map[string]string{
+		"GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n": "https://",
+		"OPTIONS * HTTP/1.1\r\n\r\n":                    "https://",
+		"EHLO shop.example\r\n":                         "",
+		strings.Repeat("\x00", 64):                      "",
+	} {
+		c, err := net.Dial("tcp", d.addrs["public"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c, request); err != nil {
+			t.Fatal(err)
+		}
+		answer, _ := io.ReadAll(c) // a TLS alert, or the text
+		_ = c.Close()
+		if got := strings.HasPrefix(string(answer), "HTTP/1.0 400 ") && strings.Contains(string(answer), want); got != (want != "") {
+			t.Errorf("%.20q: answered %q", request, answer)
+		}
+	}
+	if d.metric("sallyport_requests_total reason=request.malformed route= service= 1") || !d.metric("sallyport_requests_total reason=request.malformed route= service= 2") {
+		t.Error("the two requests in plain are not counted")
+	}
+}
+
+// TestHandshakesHaveAnEnd: a handshake that stands still ends with header_time,
+// and one that is under way when the door closes ends with the door.
+func TestHandshakesHaveAnEnd(t *testing.T) {
+	short := func(cfg *Config) { cfg.Zone.Listeners[0].Limits.HeaderTime = 50 * time.Millisecond }
+	for _, c := range []struct {
+		what  string
+		edit  []func(*Config)
+		close bool
+	}{
+		{"header_time", []func(*Config){short}, false},
+		{"the door closes", nil, true},
+	} {
+		d := openDoor(t, []*zone.Route{anything("GET")}, c.edit...)
+		if got := d.raw("GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n"); got.status != 200 {
+			t.Fatalf("%s: positive control: %d", c.what, got.status)
+		}
+		nc, err := net.Dial("tcp", d.addrs["public"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = nc.Write([]byte{22, 3, 1, 2, 0}) // a record's header, and no more
+		if c.close {
+			d.stop()
+			if err := <-d.stopped; err != nil {
+				t.Errorf("Serve: %v", err)
+			}
+		}
+		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.Copy(io.Discard, nc); err != nil && strings.Contains(err.Error(), "timeout") {
+			t.Errorf("%s: the handshake goes on", c.what)
+		}
+		_ = nc.Close()
+	}
+}
+
+// TestBothProtocolsPass is the positive control of the two ways through front.
+func TestBothProtocolsPass(t *testing.T) {
+	d := openDoor(t, []*zone.Route{anything("GET")})
+	for _, alpn := range [][]string{nil, {"http/1.1"}, {"h2"}} {
+		c := d.dial("shop.example", alpn...)
+		want := ""
+		if len(alpn) > 0 {
+			want = alpn[0]
+		}
+		if got := c.ConnectionState().NegotiatedProtocol; got != want {
+			t.Errorf("offered %v: negotiated %q", alpn, got)
+		}
+	}
+	for _, http2 := range []bool{false, true} {
+		if got := d.do(d.client(http2), "GET", "/a", ""); got.status != 200 {
+			t.Errorf("http2 %v: %d", http2, got.status)
+		}
+	}
+	if _, err := tls.Dial("tcp", d.addrs["public"], &tls.Config{RootCAs: theCA().pool, ServerName: "shop.example", NextProtos: []string{"h3"}}); err == nil {
+		t.Error("a protocol that is not spoken was negotiated")
+	}
+}

@@ -67,6 +67,17 @@ const (
 	InsideCall
 	InsideStale
 	InsideUnavailable
+	InsidePeer
+
+	ProofMissing
+	ProofInvalid
+	ProofExpired
+	ProofReplayed
+	ProofDigest
+	ProofDowngraded
+	ProofUnavailable
+
+	JoinRefused
 
 	UpstreamUnreachable
 	UpstreamTimeout
@@ -160,6 +171,17 @@ var reasons = [reasonCount]info{
 	InsideCall:         {"inside.call", 403, "The call is not declared", "The caller's map declares no such call."},
 	InsideStale:        {"inside.stale", 503, "The guard's map is too old", "The guard has not heard from control within `staleness`."},
 	InsideUnavailable:  {"inside.unavailable", 503, "The guard is not ready", "The guard has no map or no keys yet."},
+	InsidePeer:         {"inside.peer", 403, "The peer is not accepted", "The certificate of the other workload is not of this zone, not in its lifetime, not the one that was expected, or not allowed here."},
+
+	ProofMissing:     {"proof.missing", 400, "The proof of the request is missing", "The route demands a proof (mac or signature) that the sender did not make. 400, not 401: no credential of the caller is asked for."},
+	ProofInvalid:     {"proof.invalid", 400, "The proof of the request is not valid", "What the proof covers was changed on the way, its form is not the one profile accepted, or the key is not the sender's."},
+	ProofExpired:     {"proof.expired", 400, "The proof of the request is not in its lifetime", "Expired, made in the future, or made before the receiver started; check the clocks."},
+	ProofReplayed:    {"proof.replayed", 400, "The proof of the request was used before", "Each proof is accepted once; the sender makes a new one for each attempt."},
+	ProofDigest:      {"proof.digest", 400, "The content differs from its digest", "The content was changed on the way, or Content-Digest is not exactly one sha-256."},
+	ProofDowngraded:  {"proof.downgraded", 400, "The proof of the request is too weak", "The route demands a stronger proof than the one that was sent."},
+	ProofUnavailable: {"proof.unavailable", 503, "The proof of the request cannot be checked", "The memory of used proofs or the space for large bodies is full, or their shared store cannot be reached."},
+
+	JoinRefused: {"join.refused", 403, "The join token is not accepted", "It is unknown, spent or older than ten minutes, or of another zone: run `sallyport join NAME` again."},
 
 	UpstreamUnreachable: {"upstream.unreachable", 502, "The service cannot be reached", "No instance of the service takes connections."},
 	UpstreamTimeout:     {"upstream.timeout", 504, "The service took too long", "The service did not answer within its bound."},

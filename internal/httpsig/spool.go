@@ -1,0 +1,151 @@
+package httpsig
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"sallyport.dev/internal/problem"
+)
+
+// SpoolMemory is how much of a body is kept in memory, in bytes. Longer ones go
+// to a file.
+const SpoolMemory = 64 << 10
+
+// Spool takes whole bodies before anything is done with them: a digest can be
+// sent or checked only when the content is known to its end. Files are made in
+// one folder, readable by nobody else, and have no name by the time they hold
+// anything, so that they end with the process. Safe for concurrent use.
+type Spool struct {
+	dir    string
+	budget int64
+	used   atomic.Int64 // bytes in files
+}
+
+// NewSpool returns a spool whose files lie in dir and hold budget bytes
+// together. The folder has to be on a disk that may hold what clients send.
+func NewSpool(dir string, budget int64) (*Spool, error) {
+	if dir == "" || budget < 0 {
+		return nil, fmt.Errorf("httpsig: spool in folder %q with %d bytes", dir, budget)
+	}
+	return &Spool{dir: dir, budget: budget}, nil
+}
+
+// Used returns how many bytes lie in files.
+func (s *Spool) Used() int64 { return s.used.Load() }
+
+// Take reads r to its end, but no more than limit bytes, and returns the body,
+// which the caller closes. Errors: those of r as they are;
+// problem.RequestBodyTooLarge beyond limit; problem.ProofUnavailable when there is
+// no room.
+func (s *Spool) Take(r io.Reader, limit int64) (*Body, error) {
+	r = &bounded{r: r, left: limit}
+	head, err := io.ReadAll(io.LimitReader(r, SpoolMemory+1))
+	if err != nil {
+		return nil, spoolError(err)
+	}
+	if len(head) <= SpoolMemory {
+		return &Body{ReadSeeker: bytes.NewReader(head), Sum: sha256.Sum256(head), Size: int64(len(head)), memory: head}, nil
+	}
+	b := &Body{spool: s}
+	if err := b.toFile(head, r); err != nil {
+		_ = b.Close() // nobody has seen it
+		return nil, spoolError(err)
+	}
+	return b, nil
+}
+
+func spoolError(err error) error { return fmt.Errorf("httpsig: spool: %w", err) }
+
+// Body is a body that is there to its end. It reads from its beginning.
+type Body struct {
+	io.ReadSeeker
+	Sum  [sha256.Size]byte // SHA-256 of the content
+	Size int64
+
+	memory []byte   // the content, when file is nil
+	file   *os.File // without name
+	spool  *Spool   // nil: nothing to give back
+	kept   int64    // bytes taken of the spool's budget
+	closed atomic.Bool
+}
+
+// Bytes returns the content when it is in memory, nil when it lies in a file.
+func (b *Body) Bytes() []byte { return b.memory }
+
+// Close gives back the room. It may be called again.
+func (b *Body) Close() error {
+	if b.closed.Swap(true) || b.file == nil {
+		return nil
+	}
+	err := b.file.Close()
+	b.spool.used.Add(-b.kept)
+	return err
+}
+
+// toFile writes head and then the rest of r to a file without name.
+func (b *Body) toFile(head []byte, r io.Reader) error {
+	f, err := os.CreateTemp(b.spool.dir, "body-*")
+	if err != nil {
+		return problem.New(problem.ProofUnavailable, err)
+	}
+	b.file, b.ReadSeeker = f, f
+	if err := os.Remove(f.Name()); err != nil {
+		return problem.New(problem.ProofUnavailable, err)
+	}
+	sum := NewDigest()
+	for piece, end := head, error(nil); ; {
+		if err := b.write(piece); err != nil {
+			return problem.New(problem.ProofUnavailable, err)
+		}
+		sum.Write(piece)
+		if end == io.EOF {
+			break
+		}
+		var n int
+		// Not io.ReadFull: its ErrUnexpectedEOF looks like that of a body cut off.
+		if n, end = r.Read(head); end != nil && end != io.EOF {
+			return end
+		}
+		piece = head[:n]
+	}
+	sum.Sum(b.Sum[:0])
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return problem.New(problem.ProofUnavailable, err)
+	}
+	return nil
+}
+
+func (b *Body) write(piece []byte) error {
+	n := int64(len(piece))
+	b.kept += n
+	if b.spool.used.Add(n) > b.spool.budget {
+		return fmt.Errorf("bodies would fill more than %d bytes", b.spool.budget)
+	}
+	if _, err := b.file.Write(piece); err != nil {
+		return err
+	}
+	b.Size += n
+	return nil
+}
+
+// bounded refuses to read more than left bytes, where io.LimitReader would
+// pretend that they are all.
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 {
+		p = p[:max(b.left+1, 1)]
+	}
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, problem.New(problem.RequestBodyTooLarge, nil)
+	}
+	return n, err
+}

@@ -6,19 +6,18 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"sallyport.dev/internal/keys"
 	"sallyport.dev/internal/store"
 )
 
-// Names of the CA's sealed values. The root's key stands apart from its
-// certificate: only who issues an intermediate needs it.
+// Names of the CA's sealed values; its intermediates have theirs (purpose). The
+// root's key stands apart from its certificate: only who issues an intermediate
+// needs it.
 const (
 	rootCertName = "pki.root.certificate"
 	rootKeyName  = "pki.root.key"
-	webName      = "pki.web" // certificate and key; a version each time it is renewed
 )
 
 // CA is the zone's certification authority. Safe for concurrent use.
@@ -29,13 +28,17 @@ type CA struct {
 	opt  Options
 	root *x509.Certificate
 
-	mu  sync.Mutex
-	web *certKey // guarded by mu; the intermediate in use
+	web  *intermediate // signs for listeners
+	svid *intermediate // signs for workloads
 }
 
-// OpenCA opens the CA of a zone, and makes it when the database has none. The
-// root key must fit (keys.ErrWrongRoot).
+// OpenCA opens the CA of a zone, and makes it when the database has none: root
+// and intermediates, so that the root's private key can be taken away as soon as
+// it returns. The root key must fit (keys.ErrWrongRoot).
 func OpenCA(ctx context.Context, db *store.DB, root *keys.Root, zone string, o Options) (*CA, error) {
+	if !domain(zone) {
+		return nil, fmt.Errorf("pki: zone %q is not a domain in lower case", zone)
+	}
 	c := &CA{db: db, keys: root, zone: zone, opt: o.withDefaults()}
 	now := c.opt.Clock()
 	err := db.Tx(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
@@ -51,17 +54,21 @@ func OpenCA(ctx context.Context, db *store.DB, root *keys.Root, zone string, o O
 	if left := c.root.NotAfter.Sub(now); left < webLife {
 		c.opt.Log.WarnContext(ctx, "the root CA nears its end and limits what it signs", "expires", c.root.NotAfter)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, err := c.currentWeb(ctx, now); err != nil {
-		return nil, err
+	c.web, c.svid = &intermediate{ca: c, purpose: webServers(zone)}, &intermediate{ca: c, purpose: workloads(zone)}
+	for _, i := range []*intermediate{c.web, c.svid} {
+		if _, err := i.use(ctx, now); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
 
+// Roots returns the roots of the zone's trust domain: what its workloads trust.
+func (c *CA) Roots() []*x509.Certificate { return []*x509.Certificate{c.root} }
+
 // RootPEM returns the root certificate: what clients of the zone trust.
 func (c *CA) RootPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.root.Raw})
+	return pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: c.root.Raw})
 }
 
 // openRoot reads the root certificate, and makes root and key when there is none.
@@ -107,80 +114,4 @@ func (c *CA) withRootKey(ctx context.Context, tx *store.Tx, use func(*certKey) e
 		return fmt.Errorf("root CA: %w", err)
 	}
 	return use(root)
-}
-
-// currentWeb returns the web intermediate, renewed when it is due. One that
-// cannot be renewed is used to its end. The caller holds mu.
-func (c *CA) currentWeb(ctx context.Context, now time.Time) (*certKey, error) {
-	if c.web == nil {
-		err := c.db.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-			c.web, _, err = c.readWeb(ctx, tx)
-			return err
-		})
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, fmt.Errorf("pki: open web CA: %w", err)
-		}
-	}
-	if c.web != nil && now.Before(renewal(c.web.cert)) {
-		return c.web, nil
-	}
-	var next *certKey
-	err := c.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		next, err = c.renewWeb(ctx, tx, now)
-		return err
-	})
-	if err == nil {
-		c.web = next // committed
-		return c.web, nil
-	}
-	if c.web != nil && now.Before(c.web.cert.NotAfter) {
-		c.opt.Log.ErrorContext(ctx, "web CA not renewed", "expires", c.web.cert.NotAfter, "error", err)
-		return c.web, nil
-	}
-	return nil, fmt.Errorf("pki: renew web CA: %w", err)
-}
-
-// renewWeb takes over what another process has renewed, or issues the next.
-// The one before is destroyed: certificates that it signed carry it in their chain.
-func (c *CA) renewWeb(ctx context.Context, tx *store.Tx, now time.Time) (*certKey, error) {
-	web, version, err := c.readWeb(ctx, tx)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, err
-	}
-	if err == nil && now.Before(renewal(web.cert)) {
-		return web, nil
-	}
-	err = c.withRootKey(ctx, tx, func(root *certKey) (err error) {
-		web, err = root.issueWeb(c.zone, now)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	bundle, err := web.marshal()
-	if err != nil {
-		return nil, err
-	}
-	defer clear(bundle)
-	if err := c.keys.Put(ctx, tx, webName, version+1, bundle); err != nil {
-		return nil, err
-	}
-	return web, c.keys.Drop(ctx, tx, webName, version+1)
-}
-
-// readWeb reads the latest web intermediate and proves that it is the root's.
-func (c *CA) readWeb(ctx context.Context, tx *store.Tx) (*certKey, int64, error) {
-	bundle, version, err := c.keys.Get(ctx, tx, webName)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer clear(bundle)
-	web, err := parseCertKey(bundle)
-	if err != nil {
-		return nil, 0, fmt.Errorf("web CA: %w", err)
-	}
-	if err := web.cert.CheckSignatureFrom(c.root); err != nil {
-		return nil, 0, fmt.Errorf("web CA is not of this root: %w", err)
-	}
-	return web, version, nil
 }

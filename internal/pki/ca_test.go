@@ -211,69 +211,20 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// The intermediate makes servers: neither clients nor other CAs.
-func TestIntermediateIsConfined(t *testing.T) {
-	at := &clock{start}
-	ca := openCA(t, newGround(t), at.Now)
-	verify := func(leaf *x509.Certificate, usage x509.ExtKeyUsage, intermediates ...*x509.Certificate) error {
-		pool := x509.NewCertPool()
-		for _, c := range intermediates {
-			pool.AddCert(c)
-		}
-		_, err := leaf.Verify(x509.VerifyOptions{Roots: trusting(t, ca), Intermediates: pool, CurrentTime: start, KeyUsages: []x509.ExtKeyUsage{usage}})
-		return err
-	}
-	n, err := parseNames(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := ca.web.issueLeaf(n, start)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := verify(leaf.cert, x509.ExtKeyUsageServerAuth, ca.web.cert); err != nil { // the control
-		t.Fatalf("leaf as a server: %v", err)
-	}
-	if err := verify(leaf.cert, x509.ExtKeyUsageClientAuth, ca.web.cert); err == nil {
-		t.Error("leaf as a client: it verifies")
-	}
-	if err := verify(leaf.cert, x509.ExtKeyUsageServerAuth); err == nil {
-		t.Error("leaf without its intermediate: it verifies")
-	}
-	sub, err := ca.web.issueWeb("shop.example", start) // a CA under the intermediate
-	if err != nil {
-		t.Fatal(err)
-	}
-	below, err := sub.issueLeaf(n, start)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := verify(below.cert, x509.ExtKeyUsageServerAuth, ca.web.cert, sub.cert); err == nil {
-		t.Error("leaf of a CA below the intermediate: it verifies")
-	}
-	client := template(subject("client", ""), start, leafLife)
-	client.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	cert, err := ca.web.sign(client, leaf.key, start)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := verify(cert, x509.ExtKeyUsageClientAuth, ca.web.cert); err == nil {
-		t.Error("client certificate of the web CA: it verifies")
-	}
-}
-
 func TestRestartKeepsTheCA(t *testing.T) {
 	at := &clock{start}
 	g := newGround(t)
 	before := openCA(t, g, at.Now)
-	at.now = start.Add(100 * day)
+	at.now = start.Add(59 * day)
 	g.db = openDB(t, g.dir)
 	after := openCA(t, g, at.Now)
 	if !bytes.Equal(before.RootPEM(), after.RootPEM()) {
 		t.Error("another root after a restart")
 	}
-	if !before.web.cert.Equal(after.web.cert) || !before.web.key.Equal(after.web.key) {
-		t.Error("another intermediate after a restart")
+	for _, c := range []struct{ before, after *intermediate }{{before.web, after.web}, {before.svid, after.svid}} {
+		if !c.before.inUse.cert.Equal(c.after.inUse.cert) || !c.before.inUse.key.Equal(c.after.inUse.key) {
+			t.Errorf("another %s after a restart", c.before.title)
+		}
 	}
 }
 
@@ -288,115 +239,15 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		!strings.Contains(err.Error(), "shop.example") || !strings.Contains(err.Error(), "bank.example") {
 		t.Errorf("another zone: %v, want an error that names both", err)
 	}
+	for _, zone := range []string{"", "SHOP.example", "shop.example/x", "shop.example:443", "10.0.0.5", strings.Repeat("a.", 127)} {
+		if _, err := OpenCA(t.Context(), g.db, g.root, zone, Options{Clock: at.Now}); err == nil || !strings.Contains(err.Error(), "not a domain") {
+			t.Errorf("zone %q: %v, want an error that says it is no domain", zone, err)
+		}
+	}
 	openCA(t, g, at.Now) // the twin, after all that
 	at.now = start.Add(rootLife)
 	if _, err := OpenCA(t.Context(), g.db, g.root, "shop.example", Options{Clock: at.Now}); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("expired root: %v, want an error that says so", err)
-	}
-}
-
-// An intermediate of another root, sealed well, is not taken.
-func TestForeignIntermediateIsRefused(t *testing.T) {
-	at := &clock{start}
-	g := newGround(t)
-	openCA(t, g, at.Now)
-	foreign := openCA(t, newGround(t), at.Now)
-	bundle, err := foreign.web.marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = g.db.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error { return g.root.Put(ctx, tx, webName, 2, bundle) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenCA(t.Context(), g.db, g.root, "shop.example", Options{Clock: at.Now}); err == nil || !strings.Contains(err.Error(), "not of this root") {
-		t.Errorf("OpenCA: %v, want an error that says it is not of this root", err)
-	}
-}
-
-func TestIntermediateIsRenewedWithOverlap(t *testing.T) {
-	at := &clock{start}
-	g := newGround(t)
-	ca := openCA(t, g, at.Now)
-	other := openCA(t, ground{openDB(t, g.dir), g.root, g.dir}, at.Now) // another process
-	verify := func(certs []*x509.Certificate) error {
-		pool := x509.NewCertPool()
-		pool.AddCert(certs[1])
-		_, err := certs[0].Verify(x509.VerifyOptions{Roots: trusting(t, ca), Intermediates: pool, CurrentTime: at.now, DNSName: "shop.example"})
-		return err
-	}
-	at.now = start.Add(243 * day) // just before two thirds of a year
-	old := chain(t, serverCertificate(t, ca, "shop.example"))
-	if !old[1].Equal(ca.web.cert) || !old[1].NotBefore.Equal(start.Add(-backdate)) {
-		t.Fatal("the intermediate was renewed too early")
-	}
-	at.now = start.Add(244 * day)
-	now := chain(t, serverCertificate(t, ca, "shop.example"))
-	if now[1].Equal(old[1]) {
-		t.Error("the intermediate was not renewed at two thirds of its life")
-	}
-	for name, certs := range map[string][]*x509.Certificate{"before": old, "after": now} {
-		if err := verify(certs); err != nil {
-			t.Errorf("leaf of the intermediate %s the renewal: %v", name, err)
-		}
-	}
-	if c := chain(t, serverCertificate(t, other, "shop.example")); !c[1].Equal(now[1]) {
-		t.Error("another process made an intermediate of its own")
-	}
-}
-
-// The root's key may be taken away: the zone runs on while its intermediate
-// lives, and says what it lacks.
-func TestRunsWithoutTheRootKey(t *testing.T) {
-	at := &clock{start}
-	g := newGround(t)
-	openCA(t, g, at.Now)
-	err := g.db.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM sealed WHERE name = ?`, rootKeyName)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, after := range []time.Duration{0, 200 * day, 300 * day} { // the last past two thirds
-		at.now = start.Add(after)
-		var log bytes.Buffer
-		ca, err := OpenCA(t.Context(), g.db, g.root, "shop.example", Options{Clock: at.Now, Log: logTo(&log)})
-		if err != nil {
-			t.Fatalf("after %s: %v", after, err)
-		}
-		s := serverCertificate(t, ca, "shop.example")
-		if got, end := s.Leaf().NotAfter, start.Add(webLife); got.After(end) {
-			t.Errorf("after %s: a leaf until %s outlives its intermediate's %s", after, got, end)
-		}
-		if said := strings.Contains(log.String(), "private key of the root CA is not in this data folder"); said != (after == 300*day) {
-			t.Errorf("after %s the log says %s", after, &log)
-		}
-	}
-	at.now = start.Add(webLife)
-	if _, err := OpenCA(t.Context(), g.db, g.root, "shop.example", Options{Clock: at.Now}); err == nil || !strings.Contains(err.Error(), "bring it back") {
-		t.Errorf("intermediate expired: %v, want an error with the mend", err)
-	}
-}
-
-func TestNothingOutlivesItsIssuer(t *testing.T) {
-	at := &clock{start}
-	g := newGround(t)
-	openCA(t, g, at.Now)
-	end := start.Add(rootLife)
-	at.now = end.Add(-3 * day)
-	var log bytes.Buffer
-	ca, err := OpenCA(t.Context(), g.db, g.root, "shop.example", Options{Clock: at.Now, Log: logTo(&log)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range chain(t, serverCertificate(t, ca, "shop.example")) {
-		if !c.NotAfter.Equal(end) {
-			t.Errorf("%s lives until %s, want the root's end %s", c.Subject.CommonName, c.NotAfter, end)
-		}
-	}
-	if !strings.Contains(log.String(), "nears its end") {
-		t.Errorf("no warning in the log: %s", &log)
 	}
 }
 
@@ -413,7 +264,7 @@ func TestNoPrivateKeyIsInClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaf := s.current.Load().PrivateKey.(*ecdsa.PrivateKey)
-	for name, key := range map[string]*ecdsa.PrivateKey{"root": root.key, "web": ca.web.key, "leaf": leaf} {
+	for name, key := range map[string]*ecdsa.PrivateKey{"root": root.key, "web": ca.web.inUse.key, "svid": ca.svid.inUse.key, "leaf": leaf} {
 		secret, err := key.Bytes()
 		if err != nil {
 			t.Fatal(err)

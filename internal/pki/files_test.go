@@ -23,7 +23,7 @@ func newBundle(t *testing.T, ca *CA, now time.Time, hosts ...string) bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := ca.web.issueLeaf(n, now)
+	leaf, err := ca.web.inUse.issueLeaf(n, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func newBundle(t *testing.T, ca *CA, now time.Time, hosts ...string) bundle {
 	if !ok {
 		t.Fatal("no key")
 	}
-	web, err := ca.web.marshal()
+	web, err := ca.web.inUse.marshal()
 	if err != nil {
 		t.Fatal(err)
 	}

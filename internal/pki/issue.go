@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// certKey is a certificate with its private key: a CA's or a listener's.
+// certKey is a certificate with its private key: a CA's or a listener's. Nobody changes it once
+// it is made.
 type certKey struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -27,21 +28,22 @@ func newRoot(zone string, now time.Time) (*certKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := sign(tmpl, tmpl, key, key)
+	cert, err := sign(tmpl, tmpl, &key.PublicKey, key)
 	return &certKey{cert, key}, err
 }
 
-// issueWeb makes an intermediate that can sign server certificates and nothing else.
-func (c *certKey) issueWeb(zone string, now time.Time) (*certKey, error) {
-	tmpl := template(subject("Sallyport web CA", zone), now, webLife)
+// issueCA makes an intermediate that can sign what its purpose says and nothing else.
+func (c *certKey) issueCA(p purpose, zone string, now time.Time) (*certKey, error) {
+	tmpl := template(subject("Sallyport "+p.title, zone), now, p.life)
 	tmpl.IsCA, tmpl.MaxPathLen, tmpl.MaxPathLenZero = true, 0, true
 	tmpl.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	tmpl.PermittedDNSDomainsCritical = true // of all name constraints, whatever its name says
+	p.confine(tmpl)
 	key, err := newKey()
 	if err != nil {
 		return nil, err
 	}
-	cert, err := c.sign(tmpl, key, now)
+	cert, err := c.sign(tmpl, &key.PublicKey, now)
 	return &certKey{cert, key}, err
 }
 
@@ -56,28 +58,28 @@ func (c *certKey) issueLeaf(n names, now time.Time) (*certKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := c.sign(tmpl, key, now)
+	cert, err := c.sign(tmpl, &key.PublicKey, now)
 	return &certKey{cert, key}, err
 }
 
 // sign signs a child within the parent's life.
-func (c *certKey) sign(tmpl *x509.Certificate, key *ecdsa.PrivateKey, now time.Time) (*x509.Certificate, error) {
+func (c *certKey) sign(tmpl *x509.Certificate, pub *ecdsa.PublicKey, now time.Time) (*x509.Certificate, error) {
 	if !now.Before(c.cert.NotAfter) {
 		return nil, fmt.Errorf("%s expired on %s", c.cert.Subject.CommonName, c.cert.NotAfter.Format(time.DateOnly))
 	}
 	if tmpl.NotAfter.After(c.cert.NotAfter) {
 		tmpl.NotAfter = c.cert.NotAfter
 	}
-	return sign(tmpl, c.cert, key, c.key)
+	return sign(tmpl, c.cert, pub, c.key)
 }
 
 // sign makes a certificate of the template and reads it back.
-func sign(tmpl, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func sign(tmpl, parent *x509.Certificate, pub *ecdsa.PublicKey, parentKey *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	var serial [16]byte
 	_, _ = rand.Read(serial[:]) // crypto/rand.Read never fails (Go 1.24)
-	serial[0] |= 1              // never zero; 20 octets at most (RFC 5280 section 4.1.2.2)
+	serial[0] |= 1              // 127 random bits, never zero; 20 octets at most (RFC 5280 section 4.1.2.2)
 	tmpl.SerialNumber = new(big.Int).SetBytes(serial[:])
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, parentKey)
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, pub, parentKey)
 	if err != nil {
 		return nil, fmt.Errorf("sign certificate: %w", err)
 	}

@@ -33,9 +33,7 @@ func (l *leaves) due(now time.Time, current *tls.Certificate) bool {
 // supply issues a leaf with a key of its own. What is served is the leaf and
 // its intermediate: the root is what clients have (RFC 8446 section 4.4.2).
 func (l *leaves) supply(ctx context.Context, now time.Time, _ *tls.Certificate) (*tls.Certificate, error) {
-	l.ca.mu.Lock()
-	defer l.ca.mu.Unlock()
-	web, err := l.ca.currentWeb(ctx, now)
+	web, err := l.ca.web.use(ctx, now)
 	if err != nil {
 		return nil, err
 	}

@@ -51,11 +51,17 @@ func parseNames(hosts []string) (names, error) {
 // dnsName says whether s is a host name in lower case (RFC 1123 section 2.1).
 // Wildcards are not: one name of a zone never speaks for another.
 func dnsName(s string) bool {
-	if len(s) > 253 {
+	last := s[strings.LastIndexByte(s, '.')+1:]
+	return domain(s) && strings.Trim(last, "0123456789") != "" // all digits would read as an address
+}
+
+// domain says whether s can name a zone, and so a SPIFFE trust domain
+// (SPIFFE-ID section 2.1, which takes more).
+func domain(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil || len(s) > 253 {
 		return false
 	}
-	labels := strings.Split(s, ".")
-	for _, l := range labels {
+	for l := range strings.SplitSeq(s, ".") {
 		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' {
 			return false
 		}
@@ -65,6 +71,19 @@ func dnsName(s string) bool {
 			}
 		}
 	}
-	last := labels[len(labels)-1] // all digits would read as an address
-	return strings.Trim(last, "0123456789") != ""
+	return true
+}
+
+// workloadName says whether s can name a service, and so be the path of a
+// SPIFFE ID: one segment, nothing that could be written in two ways.
+func workloadName(s string) bool {
+	if s == "" || len(s) > 63 || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
 }

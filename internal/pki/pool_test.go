@@ -24,7 +24,7 @@ func partner(t *testing.T) (ca *certKey, client tls.Certificate) {
 	}
 	tmpl := template(subject("billing", ""), time.Now(), day)
 	tmpl.KeyUsage, tmpl.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	cert, err := ca.sign(tmpl, key, time.Now())
+	cert, err := ca.sign(tmpl, &key.PublicKey, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

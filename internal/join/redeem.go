@@ -1,0 +1,90 @@
+package join
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+
+	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/store"
+)
+
+// Redeem spends a token and returns its service: whoever called may have that
+// service's identity, once.
+// Reasons: join.refused, auth.unavailable.
+func (t *Tokens) Redeem(ctx context.Context, id, secret []byte) (service string, err error) {
+	return t.redeem(ctx, id, secret, func(string) bool { return true })
+}
+
+// RedeemFor spends a token of one service for a caller that says which it is.
+// A token of another counts as tried.
+// Reasons: as Redeem.
+func (t *Tokens) RedeemFor(ctx context.Context, service string, id, secret []byte) error {
+	_, err := t.redeem(ctx, id, secret, func(of string) bool { return of == service })
+	return err
+}
+
+func (t *Tokens) redeem(ctx context.Context, id, secret []byte, fits func(service string) bool) (string, error) {
+	if len(id) != len(ID{}) {
+		return "", problem.New(problem.JoinRefused, errUnknown)
+	}
+	// First a look, which takes no lock: a stranger makes nobody wait who writes.
+	why, err := t.look(ctx, id)
+	if err != nil {
+		return "", unavailable(ctx, err)
+	}
+	if why != nil {
+		return "", problem.New(problem.JoinRefused, why)
+	}
+	var service string
+	err = t.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		service, why, err = t.try(ctx, tx, id, secret, fits)
+		return err // not why: that would take back the count of the try
+	})
+	if err != nil {
+		return "", unavailable(ctx, err)
+	}
+	if why != nil {
+		return "", problem.New(problem.JoinRefused, why)
+	}
+	return service, nil
+}
+
+// look says why a token cannot be redeemed; nil when it may be tried.
+func (t *Tokens) look(ctx context.Context, id []byte) (why, err error) {
+	err = t.db.View(ctx, func(ctx context.Context, tx *store.Tx) error {
+		token, err := scan(tx.QueryRow(ctx, "SELECT "+columns+" FROM join_tokens WHERE id = ?", id))
+		if errors.Is(err, store.ErrNotFound) {
+			why = errUnknown
+			return nil
+		}
+		why = token.shut(t.now())
+		return err
+	})
+	return why, err
+}
+
+// try counts a try of an open token and, when secret and service fit, spends
+// it. Its first statement writes, so two tries at once follow one another.
+func (t *Tokens) try(ctx context.Context, tx *store.Tx, id, secret []byte, fits func(string) bool) (service string, why, err error) {
+	now := store.Micros(t.now())
+	var hash []byte
+	err = tx.QueryRow(ctx, `UPDATE join_tokens SET tries = tries + 1
+		WHERE id = ? AND spent_at = 0 AND expires_at > ? AND tries < ? RETURNING service, secret_hash`, id, now, MaxTries).Scan(&service, &hash)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", errSpent, nil // since the look: used, revoked or tried by somebody else
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	given := sha256.Sum256(secret)
+	if subtle.ConstantTimeCompare(given[:], hash) != 1 {
+		return "", errSecret, nil
+	}
+	if !fits(service) {
+		return "", errService, nil
+	}
+	_, err = tx.Exec(ctx, "UPDATE join_tokens SET spent_at = ? WHERE id = ?", now, id)
+	return service, nil, err
+}

@@ -109,10 +109,8 @@ func (j *Journal) commit(b *batch) (end uint64, err error) {
 	if j.broken != nil {
 		return 0, refusal(j.broken)
 	}
-	if j.live.size+int64(len(b.buf)+frameTail) > j.live.limit {
-		if err := j.rotate(); err != nil { // the keeper was too slow, or cannot
-			return 0, refusal(err)
-		}
+	if err := j.makeWay(int64(len(b.buf) + frameTail)); err != nil {
+		return 0, refusal(err)
 	}
 	var chain Chain
 	b.buf, chain = sealFrame(b.buf, j.hash, &j.live.head.Chain)
@@ -133,6 +131,22 @@ func (j *Journal) commit(b *batch) (end uint64, err error) {
 		wake(c)
 	}
 	return j.live.head.Sequence, nil
+}
+
+// makeWay closes a segment that has no room for n more bytes, or that the keeper
+// should have closed long since: should that be impossible, it has to be known
+// while most of the reserve is still there. The caller holds write.
+func (j *Journal) makeWay(n int64) error {
+	full := j.live.size+n > j.live.limit
+	late := j.stuck == nil && j.live.size >= j.opts.SegmentSize+j.opts.reserve()/4
+	if !full && !late {
+		return nil
+	}
+	err := j.rotate()
+	if full || j.broken != nil {
+		return err
+	}
+	return nil // noted in stuck
 }
 
 var (

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -58,10 +59,15 @@ func (b *Buffer) reset(h *Header, first uint64) {
 
 func (b *Buffer) full() bool { return len(b.spans) >= blockRecords || len(b.data) >= blockBytes }
 
-// add takes one more payload.
+// add takes one more payload; nothing of it when it is no row of whole records.
 func (b *Buffer) add(payload []byte) error {
+	data, spans := len(b.data), len(b.spans)
 	b.data = append(b.data, payload...)
-	return b.found(len(payload))
+	err := b.found(len(payload))
+	if err != nil {
+		b.data, b.spans = b.data[:data], b.spans[:spans]
+	}
+	return err
 }
 
 // found notes the records of a payload that stands at the end of data.
@@ -86,17 +92,22 @@ func (b *Buffer) found(n int) error {
 const noLimit = 1 << 30
 
 // fill reads frames until the buffer is full or holds limit records, or the file
-// ends: io.EOF or errTorn then says how, when nothing was read.
+// ends: io.EOF or errTorn then says how, when nothing was read. A frame that
+// holds no whole records ends the file too: nobody knows how many they were.
 func (b *Buffer) fill(s *scanner, limit int) error {
 	for !b.full() && len(b.spans) < limit {
+		from := s.off
 		payload, _, err := s.next()
+		if err == nil {
+			if err = b.add(payload); err != nil {
+				s.seek(from)
+				err = fmt.Errorf("%w: %w", errTorn, err)
+			}
+		}
 		if err != nil {
 			if len(b.frames) > 0 && (err == io.EOF || errors.Is(err, errTorn)) {
 				return nil
 			}
-			return err
-		}
-		if err := b.add(payload); err != nil {
 			return err
 		}
 	}

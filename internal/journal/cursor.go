@@ -61,7 +61,7 @@ func (c *Cursor) Next(b *Buffer, until uint64) error {
 			continue
 		case err == errUntil:
 			return io.EOF
-		case err != io.EOF:
+		case err != io.EOF && !errors.Is(err, errTorn):
 			return err
 		case !c.seg.Sealed && !c.closed:
 			newer, err := c.newer()
@@ -75,6 +75,9 @@ func (c *Cursor) Next(b *Buffer, until uint64) error {
 		default:
 			if err := c.Close(); err != nil {
 				return fmt.Errorf("journal: leave segment %d: %w", c.number, err)
+			}
+			if err != io.EOF { // a closed segment is not being written: the rest of it is damaged
+				return fmt.Errorf("journal: segment %d: %w: %w", c.number, ErrDamaged, err)
 			}
 		}
 	}
@@ -141,6 +144,11 @@ func (c *Cursor) newer() (next Info, err error) {
 	if err != nil {
 		return next, err
 	}
+	return c.after(names)
+}
+
+// after is newer for the names of the folder, which may have changed since.
+func (c *Cursor) after(names []string) (next Info, err error) {
 	for _, name := range names {
 		n, sealed := segmentNumber(name, sealedSuffix)
 		if !sealed {
@@ -149,6 +157,16 @@ func (c *Cursor) newer() (next Info, err error) {
 		if n > c.number && (next.Number == 0 || n < next.Number || n == next.Number && sealed) {
 			next = Info{Number: n, Sealed: sealed}
 		}
+	}
+	if c.number == 0 {
+		return next, nil
+	}
+	missed, err := overlooked(c.r.dir, c.number+1, next.Number)
+	if err != nil {
+		return next, fmt.Errorf("journal: list segments: %w", err)
+	}
+	if missed != (Info{}) {
+		return missed, nil
 	}
 	return next, nil
 }
@@ -173,7 +191,8 @@ func (r *Reader) names() ([]string, error) {
 var errUntil = errors.New("not yet")
 
 // read fills b from the current segment; it is empty when all it read lies
-// before the position. io.EOF: the segment holds no more.
+// before the position. io.EOF: the segment holds no more. errTorn, of one that is
+// not sealed: what follows is no whole frame.
 func (c *Cursor) read(b *Buffer, until uint64) error {
 	var err error
 	if c.seg.Sealed {
@@ -210,10 +229,7 @@ func (c *Cursor) readFrames(b *Buffer, until uint64) error {
 	}
 	b.reset(c.seg.Header, c.at)
 	err := b.fill(c.seg.in, int(min(until-c.at, noLimit)))
-	if errors.Is(err, errTorn) {
-		return io.EOF
-	}
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF && !errors.Is(err, errTorn) {
 		return fmt.Errorf("journal: segment %d: %w", c.number, err)
 	}
 	c.at += uint64(b.Len())

@@ -33,12 +33,13 @@ func (quickFile) Sync() error { return nil }
 type faulty struct {
 	folder
 	mu       sync.Mutex
-	room     int64 // bytes that may still be allocated or written; -1: no end
-	writeErr error // of each write to a segment
-	syncErr  error // of each sync of a segment
-	syncs    int   // of segments
-	writes   int   // to segments
-	gate     chan struct{}
+	room     int64         // bytes that may still be allocated or written; -1: no end
+	writeErr error         // of each write to a segment
+	syncErr  error         // of each sync of a segment
+	syncs    int           // of segments
+	writes   int           // to segments
+	gate     chan struct{} // when set, writes to segments wait for it
+	syncGate chan struct{} // likewise syncs
 
 	names   map[string]*node // in the folder
 	durable map[string]*node // in the folder, after a loss of power
@@ -182,8 +183,26 @@ func (f *faultyFile) WriteAt(b []byte, off int64) (int, error) {
 	return f.file.WriteAt(b, off)
 }
 
+// Truncate gives back what was allocated behind the new end, as ext4 does.
+func (f *faultyFile) Truncate(size int64) error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.d.room >= 0 {
+		f.d.room += max(f.n.allocated-size, 0)
+	}
+	f.n.allocated = min(f.n.allocated, size)
+	return f.file.Truncate(size)
+}
+
 func (f *faultyFile) Sync() error {
 	f.d.mu.Lock()
+	if gate := f.d.syncGate; gate != nil && f.segment {
+		f.d.syncs++
+		f.d.mu.Unlock()
+		<-gate
+		f.d.mu.Lock()
+		f.d.syncs--
+	}
 	defer f.d.mu.Unlock()
 	if f.segment {
 		f.d.syncs++

@@ -5,10 +5,11 @@
 // It promises that a record which Append acknowledged survives the end of the
 // process, however it ends, and one which AppendSync acknowledged a loss of
 // power; that what a crash tears is only what nobody was told of, and is cut,
-// kept aside and said; that a changed, missing, exchanged or repeated byte is
-// found by Verify; that the folder keeps to its size, the oldest segments going
-// first; that room for the record is known before a request begins (Admit); and
-// that any process can read it, without a lock, beside its one writer.
+// kept aside (unless the disk is full) and said; that a changed, missing,
+// exchanged or repeated byte is found by Verify; that the folder keeps to its
+// size, the oldest segments going first; that room for the record is known
+// before a request begins (Admit); and that any process can read it, without a
+// lock, beside its one writer.
 //
 // It refuses a second writer, a record that will not fit, and everything while
 // the disk fails: the door stops before the record does. It has no field for a
@@ -109,7 +110,8 @@
 //	        v count of its facets, v each: the difference to the one before
 //
 // A filter is a split block Bloom filter as Apache Parquet specifies it, of
-// lines of 32 bytes. Its hash is the first eight bytes of H(kind, key): the kind
+// lines of 32 bytes, each with its CRC behind it; a line that does not match it
+// is not asked. Its hash is the first eight bytes of H(kind, key): the kind
 // is "c" for correlation ids and "p" for principals, the key is as it stands in
 // the record. The upper half of the hash, times the number of lines, shifted
 // right by 32, is the line; the lower half chooses the bits.

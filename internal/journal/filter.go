@@ -3,6 +3,8 @@ package journal
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"hash/crc32"
+	"slices"
 )
 
 // Key is something that filters can be asked for: a correlation id or a
@@ -70,15 +72,17 @@ func (v *View) HasPrincipal(k *Key) bool {
 
 // A filter is a split block Bloom filter (as Apache Parquet specifies it):
 // lines of 32 bytes, of which a key sets one bit in each of eight words. One
-// line decides, so a filter can be asked on disk by reading 32 bytes. With
+// line decides, so a filter can be asked on disk by reading one line. With
 // filterBits a key it says yes wrongly about once in 200 times, and never no.
+// Behind each line stands its own CRC-32C: a bit that got lost would say no.
 type filter []byte
 
 const (
-	filterLine = 32
-	filterBits = 12
+	filterWords = 32
+	filterLine  = filterWords + 4
+	filterBits  = 12
 	// maxFilter bounds one filter: 4 million keys, far more than a segment holds.
-	maxFilter = 6 << 20
+	maxFilter = (4 << 20) * filterBits / (8 * filterWords) * filterLine
 )
 
 var filterSalt = [8]uint32{
@@ -87,7 +91,7 @@ var filterSalt = [8]uint32{
 
 // newFilter makes a filter of a set of hashes.
 func newFilter(keys map[uint64]struct{}) filter {
-	lines := (len(keys)*filterBits + filterLine*8 - 1) / (filterLine * 8)
+	lines := (len(keys)*filterBits + filterWords*8 - 1) / (filterWords * 8)
 	f := make(filter, min(max(lines, 1)*filterLine, maxFilter))
 	for h := range keys {
 		line := f[filterAt(h, len(f)):]
@@ -96,7 +100,15 @@ func newFilter(keys map[uint64]struct{}) filter {
 			binary.LittleEndian.PutUint32(word, binary.LittleEndian.Uint32(word)|filterMask(h, salt))
 		}
 	}
+	for line := range slices.Chunk(f, filterLine) {
+		binary.LittleEndian.PutUint32(line[filterWords:], crc32.Checksum(line[:filterWords], castagnoli))
+	}
 	return f
+}
+
+// lineIsSound says whether a line matches its checksum.
+func lineIsSound(line []byte) bool {
+	return binary.LittleEndian.Uint32(line[filterWords:]) == crc32.Checksum(line[:filterWords], castagnoli)
 }
 
 // filterAt returns the offset of the line that decides on a hash: its upper

@@ -74,28 +74,52 @@ func readHead(dir, name string) (h Head, err error) {
 	if err != nil {
 		return h, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, 1<<10))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return h, err
-	}
-	line, ok := strings.CutSuffix(string(b), "\n")
-	if !ok {
-		return h, fmt.Errorf("%w: the line does not end", ErrDamaged)
-	}
-	if err := h.UnmarshalText([]byte(line)); err != nil {
-		return h, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return h, nil
+	h, err = parseHead(func() ([]byte, error) { return io.ReadAll(io.NewSectionReader(f, 0, 1<<10)) })
+	return h, errors.Join(err, f.Close())
 }
 
-// openHead writes a head whole, however long or torn the file was, and opens it
-// to be rewritten in place.
+// headReads is how often a head is read that does not hold together: who reads
+// it while it is written in place may see half of each line.
+const headReads = 10
+
+func parseHead(read func() ([]byte, error)) (h Head, err error) {
+	for range headReads {
+		b, readErr := read()
+		if readErr != nil {
+			return h, readErr
+		}
+		line, ok := strings.CutSuffix(string(b), "\n")
+		if !ok {
+			err = fmt.Errorf("%w: the line does not end", ErrDamaged)
+		} else if err = h.UnmarshalText([]byte(line)); err == nil {
+			return h, nil
+		} else {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	return h, err
+}
+
+// openHead writes a head and opens it to be rewritten in place. A file that has
+// the length of a head is rewritten in place already, because that works on a
+// full disk too; any other is replaced.
 func openHead(d disk, name string, h Head) (file, error) {
-	if err := replace(d, name, h.line()); err != nil {
+	line := h.line()
+	f, err := d.open(name)
+	if err == nil {
+		if size, err := f.size(); err == nil && size == int64(len(line)) {
+			_, err = f.WriteAt(line, 0)
+			if err = errors.Join(err, f.Sync()); err != nil {
+				return nil, fmt.Errorf("journal: write %s: %w", name, errors.Join(err, f.Close()))
+			}
+			return f, nil
+		}
+		_ = f.Close() // nothing was written
+	}
+	if err := replace(d, name, line); err != nil {
 		return nil, err
 	}
-	f, err := d.open(name)
-	if err != nil {
+	if f, err = d.open(name); err != nil {
 		return nil, fmt.Errorf("journal: open %s: %w", name, err)
 	}
 	return f, nil

@@ -47,10 +47,19 @@ func (j *Journal) syncIfBehind() {
 		_ = j.sync() // noted by fail, which refuses requests from then on
 	}
 	for _, f := range retired { // synced by rotate; nobody else has them now
-		if err := f.Close(); err != nil {
+		if err := errors.Join(trim(f), f.Close()); err != nil {
 			j.log.Warn("journal: close segment", "error", err)
 		}
 	}
+}
+
+// trim gives back the room that was allocated behind the end of a closed segment.
+func trim(f file) error {
+	size, err := f.size()
+	if err != nil {
+		return err
+	}
+	return f.Truncate(size)
 }
 
 // sync makes everything written so far durable. The caller holds syncing.

@@ -2,7 +2,9 @@ package journal
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -151,4 +153,110 @@ func TestKill(t *testing.T) {
 			t.Logf("%d acknowledged records of %d lives, %d segments", len(expected), c.rounds, report.Segments)
 		})
 	}
+}
+
+// After a kill the end of the live segment is torn or spoilt behind what was
+// synced, as a crash of the whole machine may leave it. Opening cuts it, says so,
+// and keeps everything before it; the chain then holds over all lives.
+func TestKillWithATornTail(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	o := options()
+	o.Size, o.SegmentSize = 64<<20, 64<<10
+	var synced uint64
+	said := 0
+	for round := range 5 {
+		life(t, fmt.Sprintf("%d %d %s", round+1, o.Size, dir))
+		head, err := readHead(dir, headFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if head.Sequence < synced {
+			t.Fatalf("round %d: the head went back from %d to %d", round, synced, head.Sequence)
+		}
+		synced = head.Sequence
+		before, cut := spoilTail(t, dir, head)
+		j := open(t, dir, o)
+		if j.Head().Sequence < synced {
+			t.Errorf("round %d: %d records were synced, %d are left", round, synced, j.Head().Sequence)
+		}
+		closeJournal(t, j)
+		verify(t, dir)
+		after := entries(t, dir)
+		for i, id := range before {
+			if after[i].CorrelationID != id {
+				t.Fatalf("round %d: record %d is %s, want %s", round, i, after[i].CorrelationID, id)
+			}
+		}
+		mark := after[len(after)-1]
+		if isMark := mark.Kind == KindMark && strings.HasPrefix(mark.Tags[0], MarkTorn+":"); isMark != cut || len(after) > len(before)+1 {
+			t.Errorf("round %d: cut %v, and %d records of %d are left, the last one %+v", round, cut, len(after), len(before), mark)
+		}
+		if cut {
+			said++
+		}
+	}
+	if said == 0 {
+		t.Error("no tail was cut: this test tests nothing")
+	}
+}
+
+// spoilTail does something to the end of the live segment, behind what was
+// synced, and returns the correlation ids of what must be left, and whether
+// something must be cut.
+func spoilTail(t *testing.T, dir string, head Head) (left []string, cut bool) {
+	t.Helper()
+	list := segments(t, dir)
+	name := list[len(list)-1].name()
+	b := readFile(t, dir, name)
+	_, raw, err := readHeader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := newScanner(bytes.NewReader(b), int64(len(raw)))
+	var ends []int // of frames that were not synced
+	var buf Buffer
+	at := list[len(list)-1].firstRecord(t, dir)
+	for {
+		if at >= head.Sequence {
+			ends = append(ends, int(in.off))
+		}
+		payload, _, err := in.next()
+		if err != nil {
+			break
+		}
+		buf.reset(nil, 0)
+		if err := buf.add(payload); err != nil {
+			t.Fatal(err)
+		}
+		at += uint64(buf.Len())
+	}
+	end := ends[rand.IntN(len(ends))] // after this frame
+	switch rest := b[end:]; {
+	case len(rest) == 0 || rand.IntN(4) == 0:
+		b = append(b[:end:end], make([]byte, 1+rand.IntN(5000))...) // zeros
+	case rand.IntN(2) == 0:
+		b = b[:end+rand.IntN(len(rest))]
+	default:
+		rest[rand.IntN(min(len(rest), 40))] ^= 1 << rand.IntN(8)
+	}
+	writeFile(t, dir, name, b)
+	for _, e := range entries(t, dir) {
+		left = append(left, e.CorrelationID)
+	}
+	in = newScanner(bytes.NewReader(b), int64(len(raw)))
+	for {
+		if _, _, err := in.next(); err != nil {
+			return left, err != io.EOF
+		}
+	}
+}
+
+func (i Info) firstRecord(t *testing.T, dir string) uint64 {
+	t.Helper()
+	s, err := openSegment(dir, i, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	return s.Header.First
 }

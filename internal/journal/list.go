@@ -2,8 +2,11 @@ package journal
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +56,15 @@ func Segments(dir string) ([]Info, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: list segments: %w", err)
 	}
+	list, err := listed(dir, entries)
+	if err != nil {
+		return nil, fmt.Errorf("journal: list segments: %w", err)
+	}
+	return list, nil
+}
+
+// listed is Segments for the entries of a folder, which may have changed since.
+func listed(dir string, entries []os.DirEntry) ([]Info, error) {
 	var list []Info
 	for _, e := range entries {
 		n, sealed := segmentNumber(e.Name(), sealedSuffix)
@@ -63,8 +75,15 @@ func Segments(dir string) ([]Info, error) {
 			}
 		}
 		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) && !sealed { // sealed since the folder was read, or freed
+			sealed = true
+			info, err = os.Lstat(filepath.Join(dir, sealedName(n)))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // freed
+		}
 		if err != nil {
-			continue // freed or sealed since the folder was read
+			return nil, err
 		}
 		list = append(list, Info{Number: n, Sealed: sealed, Size: info.Size()})
 	}
@@ -77,5 +96,39 @@ func Segments(dir string) ([]Info, error) {
 		}
 		return cmp.Compare(a.Number, b.Number)
 	})
-	return slices.CompactFunc(list, func(a, b Info) bool { return a.Number == b.Number }), nil
+	list = slices.CompactFunc(list, func(a, b Info) bool { return a.Number == b.Number })
+	for i := 1; i < len(list); i++ {
+		missed, err := overlooked(dir, list[i-1].Number+1, list[i].Number)
+		if err != nil {
+			return nil, err
+		}
+		if missed != (Info{}) {
+			list = slices.Insert(list, i, missed)
+		}
+	}
+	return list, nil
+}
+
+// mostOverlooked bounds the search for segments that a listing may have missed;
+// more that are missing together are missing indeed.
+const mostOverlooked = 8
+
+// overlooked returns the first segment from a number on and before another that
+// is there, although a listing did not show it: large folders are read in parts,
+// and what is sealed between two parts may stand in neither, by its old name and
+// by its new one.
+func overlooked(dir string, from, to uint64) (Info, error) {
+	for n := from; n < to && n-from < mostOverlooked; n++ {
+		for _, i := range []Info{{Number: n}, {Number: n, Sealed: true}} { // in this order: a log becomes sealed
+			info, err := os.Lstat(filepath.Join(dir, i.name()))
+			if err == nil {
+				i.Size = info.Size()
+				return i, nil
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return Info{}, err
+			}
+		}
+	}
+	return Info{}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"sallyport.dev/internal/problem"
 )
 
 // Open makes this process the only writer of a folder, which is made when it is
@@ -61,7 +63,9 @@ func (j *Journal) start() error {
 	j.done.Go(func() { j.seal(ctx) })
 	wake(j.wakeSealer)
 	for _, n := range notes {
-		if err := j.AppendSync(n); err != nil {
+		if err := j.AppendSync(n); problem.ReasonOf(err) == problem.JournalFull {
+			j.log.Warn("journal: no room for a note of what was logged", "tags", n.Tags)
+		} else if err != nil {
 			return err
 		}
 	}

@@ -271,3 +271,60 @@ func TestNewHeaderNewSegment(t *testing.T) {
 		t.Errorf("a stage without a name is %q", got)
 	}
 }
+
+// A journal opens on a full disk: what it needs is there from before. A torn end
+// goes, with or without room to keep it aside; damage does not.
+func TestOpenOnAFullDisk(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		torn   int
+		damage bool
+		opens  bool
+	}{
+		{"whole", 0, false, true},
+		{"torn", 30, false, true},
+		{"damaged", 30, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			j := open(t, dir, options())
+			write(t, j, 0, 100)
+			closeJournal(t, j)
+			b := readFile(t, dir, logName(1))
+			if c.damage {
+				b = b[:len(b)-c.torn] // of what was synced
+			} else {
+				b = append(b, b[len(b)-c.torn:]...)
+			}
+			writeFile(t, dir, logName(1), b)
+			d := newFaulty(dir)
+			d.room = 0
+			for _, name := range []string{headFile, floorFile, logName(1)} {
+				d.names[name] = &node{allocated: int64(len(readFile(t, dir, name)))}
+			}
+			o := options()
+			o.disk = d
+			k, err := Open(dir, o)
+			if (err == nil) != c.opens {
+				t.Fatalf("Open = %v, want success: %v", err, c.opens)
+			}
+			if err != nil {
+				return
+			}
+			d.set(func() { d.room = -1 })
+			k.probe()
+			write(t, k, 100, 110)
+			closeJournal(t, k)
+			verify(t, dir)
+			n := 0
+			for _, e := range entries(t, dir) {
+				if e.Kind != KindMark {
+					n++
+				}
+			}
+			if n != 110 {
+				t.Errorf("%d records, want 110", n)
+			}
+		})
+	}
+}

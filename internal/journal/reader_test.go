@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math"
@@ -54,8 +56,10 @@ func TestCursorBeginsAndStops(t *testing.T) {
 	o := options()
 	o.Size, o.SegmentSize = 64<<20, 1<<20
 	j := open(t, dir, o)
-	write(t, j, 0, 9000)
+	write(t, j, 0, 8000)
+	j.rotateIfDue(true) // unless the keeper was there already
 	waitSealed(t, j)
+	write(t, j, 8000, 9000)
 	closeJournal(t, j)
 	list := segments(t, dir)
 	if !list[0].Sealed || list[len(list)-1].Sealed {
@@ -236,4 +240,96 @@ func TestSegmentNames(t *testing.T) {
 	if _, _, ok := tornNumber("00000007-99"); ok {
 		t.Error("tornNumber of no torn file: ok")
 	}
+}
+
+// A closed segment that is not sealed has no torn end: what cannot be read in it
+// is damage, which a cursor tells before it goes on behind it.
+func TestCursorTellsOfDamagedLogs(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		spoil  func([]byte) []byte
+		closed bool
+		told   int
+	}{
+		{"a closed log is whole", func(b []byte) []byte { return b }, true, 0},
+		{"a flipped bit in a closed log", func(b []byte) []byte { b[len(b)/2] ^= 1; return b }, true, 1},
+		{"a closed log is cut", func(b []byte) []byte { return b[:len(b)-7] }, true, 1},
+		{"a frame of a closed log holds no records", withoutRecords, true, 1},
+		{"a torn end of the live one", func(b []byte) []byte { return b[:len(b)-7] }, false, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			j := open(t, dir, options())
+			j.keeperOnly(func() {
+				write(t, j, 0, 300)
+				if c.closed {
+					j.rotateIfDue(true)
+					j.write.Lock()
+					defer j.write.Unlock()
+					if err := j.rotate(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			write(t, j, 300, 310)
+			closeJournal(t, j)
+			name := logName(1)
+			writeFile(t, dir, name, c.spoil(readFile(t, dir, name)))
+			cur := NewReader(dir).Cursor(0)
+			defer cur.Close()
+			var b Buffer
+			var v View
+			told, last := 0, -1
+			for {
+				err := cur.Next(&b, math.MaxUint64)
+				if err == io.EOF {
+					break
+				}
+				if errors.Is(err, ErrDamaged) {
+					if told++; told > 10 {
+						t.Fatal("the same damage is told for ever")
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range b.Len() {
+					if err := v.Parse(b.At(i)); err != nil {
+						t.Fatal(err)
+					}
+					last = int(v.BytesIn)
+					if uint64(last) != b.First+uint64(i) {
+						t.Fatalf("record %d is given the place %d", last, b.First+uint64(i))
+					}
+				}
+			}
+			if told != c.told {
+				t.Errorf("damage is told %d times, want %d", told, c.told)
+			}
+			if c.closed && last != 309 {
+				t.Errorf("the last record is %d, want 309", last)
+			}
+		})
+	}
+}
+
+// withoutRecords makes a frame in the middle of a log one that is whole, and holds no records.
+func withoutRecords(b []byte) []byte {
+	_, raw, _ := readHeader(bytes.NewReader(b))
+	in := newScanner(bytes.NewReader(b), int64(len(raw)))
+	for in.off < int64(len(b)/2) {
+		if _, _, err := in.next(); err != nil {
+			return nil
+		}
+	}
+	from := in.off
+	_, _, _ = in.next()
+	frame := bytes.Clone(b[from:in.off])
+	for i := frameHead; i < len(frame)-frameTail; i++ {
+		frame[i] = 0xff
+	}
+	binary.LittleEndian.PutUint32(frame[4:], frameCRC(frame))
+	copy(b[from:], frame)
+	return b
 }

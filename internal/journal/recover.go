@@ -77,6 +77,9 @@ func (j *Journal) shelve(s Info, end Head) Head {
 			}
 		} else {
 			h, _, err = readHeader(f)
+			if err := trim(f); err != nil {
+				j.log.Warn("journal: room behind a closed segment is not given back", "segment", s.Number, "error", err)
+			}
 		}
 		if h != nil {
 			b.begin.Sequence, b.begin.Chain = h.First, h.Previous
@@ -186,20 +189,25 @@ func (j *Journal) readLive(h *Header, raw []byte) (cause, err error) {
 }
 
 // cut moves what follows the last whole frame into a file of its own. Bytes that
-// had been synced cannot have been torn: those are damage.
+// had been synced cannot have been torn: those are damage, and never go without
+// being kept.
 func (j *Journal) cut(torn int64, cause error, head Head) (*Record, error) {
 	name := tornName(j.live.begin.Segment, j.live.size)
 	b := make([]byte, min(torn, mostTorn))
 	if _, err := j.live.file.ReadAt(b, j.live.size); err != nil {
 		return nil, fmt.Errorf("journal: read torn bytes: %w", err)
 	}
+	damage := head.Sequence > j.live.head.Sequence
 	if err := replace(j.disk, name, b); err != nil {
-		return nil, err
+		if damage || !isFull(err) {
+			return nil, err
+		}
+		name = "" // nobody was promised these bytes, and a full disk must not keep the journal shut
 	}
 	if err := errors.Join(j.live.file.Truncate(j.live.size), j.live.file.Sync()); err != nil {
 		return nil, fmt.Errorf("journal: cut torn bytes: %w", err)
 	}
-	if head.Sequence > j.live.head.Sequence {
+	if damage {
 		j.log.Error("journal: damaged bytes were put aside", "segment", j.live.begin.Segment, "offset", j.live.size, "bytes", torn, "file", name, "cause", cause)
 		return j.mark(MarkDamaged, torn), nil
 	}

@@ -111,6 +111,20 @@ func (j *Journal) expire() {
 	}
 }
 
+// cutBack removes what a failed write has left behind the last whole frame. That
+// gives back the room that was allocated there, so it is allocated anew. The
+// caller holds write.
+func (j *Journal) cutBack() error {
+	size, err := j.live.file.size()
+	if err != nil || size == j.live.size {
+		return err
+	}
+	if err := j.live.file.Truncate(j.live.size); err != nil || j.poisoned {
+		return err
+	}
+	return j.live.file.allocate(j.live.limit)
+}
+
 // probe tries to go on after a failure: it removes what a failed write may have
 // left, or begins a new segment when a sync had failed, because what such a
 // segment holds on disk is not known any more. Then it writes and syncs a mark.
@@ -121,11 +135,9 @@ func (j *Journal) probe() {
 		return
 	}
 	cause := j.broken
-	var err error
-	if j.poisoned {
+	err := j.cutBack()
+	if err == nil && j.poisoned {
 		err = j.rotate()
-	} else {
-		err = j.live.file.Truncate(j.live.size)
 	}
 	if err != nil {
 		j.write.Unlock()

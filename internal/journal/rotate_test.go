@@ -1,10 +1,13 @@
 package journal
 
 import (
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,9 +54,8 @@ func TestRetentionBySize(t *testing.T) {
 	j := open(t, t.TempDir(), o)
 	for i := 0; i < 16_000; i += 1000 {
 		write(t, j, i, i+1000)
-		if j.Admit(false) != nil { // sealing could not keep up: it makes room now
-			waitSealed(t, j)
-		}
+		j.rotateIfDue(true)
+		waitSealed(t, j) // what is sealed in time is the scheduler's; here all of it is
 		var size int64
 		for _, s := range segments(t, j.dir) {
 			size += s.Size
@@ -151,6 +153,77 @@ func TestReserve(t *testing.T) {
 	}
 }
 
+// A keeper that does not come in time costs administration its reserve no more
+// than an ordinary request its record.
+func TestReserveWithoutTheKeeper(t *testing.T) {
+	o := options()
+	o.Keep = func(Info) bool { return true }
+	j := open(t, t.TempDir(), o)
+	j.keeperOnly(func() {
+		i := 0
+		for ; j.Admit(false) == nil; i++ {
+			write(t, j, i, i+1)
+		}
+		full := i
+		for ; j.Admit(true) == nil; i++ {
+			write(t, j, i, i+1)
+		}
+		if used := i - full; used < 500 {
+			t.Errorf("the reserve holds %d records, want some hundreds", used)
+		}
+		write(t, j, i, i+100) // requests under way still leave their record
+	})
+	closeJournal(t, j)
+	verify(t, j.dir)
+}
+
+// A closed segment takes no more room than its bytes: what was allocated behind
+// them is given back, after a crash too.
+func TestClosedSegmentsGiveRoomBack(t *testing.T) {
+	d := newFaulty(t.TempDir())
+	o := options()
+	o.disk = d
+	j := open(t, string(d.folder), o)
+	check := func(number uint64) {
+		t.Helper()
+		size := int64(len(readFile(t, j.dir, logName(number))))
+		d.set(func() {
+			if got := d.names[logName(number)].allocated; got != size {
+				t.Errorf("segment %d of %d bytes takes %d", number, size, got)
+			}
+		})
+	}
+	rotate := func() {
+		t.Helper()
+		j.write.Lock()
+		defer j.write.Unlock()
+		if err := j.rotate(); err != nil {
+			t.Error(err)
+		}
+	}
+	j.keeperOnly(func() {
+		write(t, j, 0, 50)
+		rotate()
+		j.syncIfBehind()
+		check(1)
+		write(t, j, 50, 100)
+		rotate()
+		d.set(func() { d.names[logName(2)].allocated = 1 << 20 }) // killed here
+	})
+	closeJournal(t, j)
+	if k, err := Open(j.dir, o); err != nil {
+		t.Error(err)
+	} else {
+		k.keeperOnly(func() {
+			if _, err := os.Stat(filepath.Join(j.dir, logName(2))); err == nil { // not sealed already
+				check(2)
+			}
+		})
+		closeJournal(t, k)
+	}
+	verify(t, j.dir)
+}
+
 // A full disk refuses new requests before a record is lost: the room of the live
 // segment, with the reserve, was taken when it began.
 func TestFullDisk(t *testing.T) {
@@ -197,8 +270,9 @@ func TestFullDiskFrees(t *testing.T) {
 	o.disk, o.SyncEvery, o.Clock, o.Retain = d, time.Hour, func() time.Time { return now }, time.Hour
 	j := open(t, string(d.folder), o)
 	write(t, j, 0, 2000)
-	waitSealed(t, j)
 	j.keeperOnly(func() {
+		j.rotateIfDue(true) // unless the keeper was there already
+		waitSealed(t, j)
 		d.set(func() { d.room = 0 })
 		now = now.Add(3 * time.Hour)
 		j.expire()
@@ -240,7 +314,16 @@ func TestSealingDamage(t *testing.T) {
 		t.Errorf("segments %+v, want the first not sealed", list)
 	}
 	closeJournal(t, j)
-	if n := len(entries(t, dir)); n < 900 || n >= 1000 {
+	c := NewReader(dir).Cursor(0)
+	defer c.Close()
+	var b Buffer
+	n := 0
+	for err := error(nil); err != io.EOF; {
+		if err = c.Next(&b, math.MaxUint64); err == nil {
+			n += b.Len()
+		}
+	}
+	if n < 900 || n >= 1000 {
 		t.Errorf("%d records are readable, want most of 1000", n)
 	}
 	if len(findings(t, dir)) == 0 {
@@ -300,4 +383,75 @@ func TestReserveIsBounded(t *testing.T) {
 			t.Errorf("size %d: reserve %d, want %d", c.size, got, c.want)
 		}
 	}
+}
+
+// A failed write that leaves a part of a frame, and a failed sync at the same
+// time: the segment is closed without that part, and can be sealed.
+func TestWriteAndSyncFailTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFaulty(t.TempDir())
+		o := options()
+		o.disk = d
+		j := open(t, string(d.folder), o)
+		write(t, j, 0, 10)
+		gate := make(chan struct{})
+		d.set(func() { d.syncGate, d.syncErr = gate, syscall.EIO })
+		var failed sync.WaitGroup
+		failed.Go(func() {
+			if err := j.AppendSync(record(10)); err == nil {
+				t.Error("AppendSync succeeds although the sync fails")
+			}
+		})
+		synctest.Wait() // in the sync
+		d.set(func() { d.writeErr = syscall.EIO })
+		if err := j.Append(record(99)); err == nil {
+			t.Error("Append succeeds although the write fails")
+		}
+		d.set(func() { d.syncGate = nil })
+		close(gate)
+		failed.Wait()
+		d.set(func() { d.writeErr, d.syncErr = nil, nil })
+		time.Sleep(2 * retryEvery)
+		synctest.Wait()
+		write(t, j, 11, 20)
+		waitSealed(t, j)
+		if list := segments(t, j.dir); len(list) != 2 || !list[0].Sealed {
+			t.Errorf("segments %+v, want the first one sealed", list)
+		}
+		closeJournal(t, j)
+		verify(t, j.dir)
+		if n := len(entries(t, j.dir)); n != 11+1+9 {
+			t.Errorf("%d records, want 20 and a mark", n)
+		}
+	})
+}
+
+// After a failed write the room of the live segment is as safe as before.
+func TestReserveAfterAFailedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFaulty(t.TempDir())
+		o := options()
+		o.disk = d
+		j := open(t, string(d.folder), o)
+		write(t, j, 0, 10)
+		d.set(func() { d.writeErr = syscall.EIO })
+		if err := j.Append(record(99)); err == nil {
+			t.Error("Append succeeds although the write fails")
+		}
+		d.set(func() { d.writeErr = nil })
+		time.Sleep(2 * retryEvery)
+		synctest.Wait()
+		d.set(func() { d.room = 10 }) // somebody else fills the disk
+		i := 10
+		for ; j.Admit(false) == nil; i++ {
+			write(t, j, i, i+1)
+			synctest.Wait()
+		}
+		if err := j.Admit(true); err != nil {
+			t.Errorf("administration: %v", err)
+		}
+		if err := j.AppendSync(record(i)); err != nil {
+			t.Errorf("AppendSync within the reserve: %v", err)
+		}
+	})
 }

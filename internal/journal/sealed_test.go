@@ -156,7 +156,7 @@ func TestFilter(t *testing.T) {
 		keys[keyHash(keyCorrelation, fmt.Append(nil, i))] = struct{}{}
 	}
 	f := newFilter(keys)
-	if want := 10_000 * filterBits / 8; len(f) < want || len(f) > want+filterLine {
+	if want := 10_000 * filterBits / 8 / filterWords * filterLine; len(f) < want || len(f) > want+filterLine {
 		t.Errorf("a filter of 10,000 keys has %d bytes, want %d", len(f), want)
 	}
 	holds := func(h uint64) bool { return lineHolds(f[filterAt(h, len(f)):], h) }

@@ -24,6 +24,7 @@ type Segment struct {
 	runs   []run    // not sealed; found by survey
 	in     *scanner // not sealed
 	asked  *Key     // not sealed: what survey was asked for
+	torn   error    // not sealed: why survey could not read to the end
 }
 
 // run is a stretch of frames of a .log, read like a block.
@@ -78,7 +79,7 @@ func (s *Segment) openLog() error {
 }
 
 // survey reads all frames of a .log once to find its runs. What follows the last
-// whole frame is being written, or torn, or damaged: Verify tells which.
+// whole frame is being written, or torn, or damaged: see Torn.
 func (s *Segment) survey(asked *Key) error {
 	if s.Sealed {
 		return nil
@@ -88,7 +89,10 @@ func (s *Segment) survey(asked *Key) error {
 	for next := s.Header.First; ; next += uint64(b.Len()) {
 		from := s.in.off
 		b.reset(s.Header, next)
-		if err := b.fill(s.in, noLimit); err == io.EOF || errors.Is(err, errTorn) {
+		if err := b.fill(s.in, noLimit); err == io.EOF {
+			return nil
+		} else if errors.Is(err, errTorn) {
+			s.torn = fmt.Errorf("journal: segment %d, offset %d: %w: %w", s.Header.Segment, s.in.off, ErrDamaged, err)
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("journal: segment %d: %w", s.Header.Segment, err)
@@ -143,7 +147,13 @@ func (s *Segment) Facets() []Facet {
 // BlockFacets returns which facets block i of a sealed segment has.
 func (s *Segment) BlockFacets(i int) []int { return s.foot.index.blocks[i].facets }
 
-// MayHold says whether the segment may hold a key. False is certain.
+// Torn returns why a segment that is not sealed could not be read to its end; nil
+// when it could. In the live one that is no finding: it is being written, or a
+// crash has torn it. In any other it is damage, and the error is ErrDamaged.
+func (s *Segment) Torn() error { return s.torn }
+
+// MayHold says whether the segment may hold a key. False is certain: a line
+// of a filter that is damaged denies nothing.
 func (s *Segment) MayHold(k *Key) (bool, error) {
 	if !s.Sealed {
 		return true, nil
@@ -164,7 +174,7 @@ func (s *Segment) ask(at int64, size int, k *Key) (bool, error) {
 	if _, err := s.f.ReadAt(line[:], at+int64(filterAt(k.hash, size))); err != nil {
 		return true, fmt.Errorf("journal: segment %d: read filter: %w", s.Header.Segment, err)
 	}
-	return lineHolds(line[:], k.hash), nil
+	return !lineIsSound(line[:]) || lineHolds(line[:], k.hash), nil
 }
 
 // Read fills b with block i.

@@ -144,6 +144,7 @@ func (v *verification) segment(ctx context.Context, s Info, last bool) error {
 	h, raw, err := readHeader(f)
 	if err != nil {
 		v.found(0, "%v", err)
+		v.at.Segment = s.Number // unreadable, not missing
 		return nil
 	}
 	v.joins(h, s, floor)

@@ -114,14 +114,11 @@ func (v *verification) footer(f *os.File, foot *footer, again *index, facets []F
 }
 
 func filtersCRC(f io.ReaderAt, foot *footer) (uint32, error) {
-	end := foot.filter + int64(foot.index.filterSize)
-	start := end
+	start := foot.filter
 	if len(foot.filters) > 0 {
 		start = foot.filters[0]
-	} else {
-		start = foot.filter
 	}
 	h := crc32.New(castagnoli)
-	_, err := io.Copy(h, io.NewSectionReader(f, start, end-start))
+	_, err := io.Copy(h, io.NewSectionReader(f, start, foot.filter+int64(foot.index.filterSize)-start))
 	return h.Sum32(), err
 }

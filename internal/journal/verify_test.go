@@ -101,6 +101,11 @@ func TestMovedSegmentsAreFound(t *testing.T) {
 		{"a sealed one is cut", cut(list[1].name(), 100), "footer"},
 		{"the live one is cut within a frame", cut(last.name(), 7), "no whole frame"},
 		{"the live one is cut between frames", cut(last.name(), lastFrame), "its end is missing"},
+		{"one has no header", func(t *testing.T, dir string) {
+			b := readFile(t, dir, list[2].name())
+			b[3] ^= 1
+			writeFile(t, dir, list[2].name(), b)
+		}, "are missing before it"},
 		{"the head is missing", remove(headFile), "anchor head"},
 		{"the floor is missing", remove(floorFile), "anchor floor"},
 	} {

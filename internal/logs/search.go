@@ -49,7 +49,8 @@ func (s *search) run() error {
 		if s.done {
 			break
 		}
-		if err := s.segment(list[s.at(i, len(list))]); err != nil {
+		k := s.at(i, len(list))
+		if err := s.segment(list[k], k == len(list)-1); err != nil {
 			return fmt.Errorf("logs: search: %w", err)
 		}
 	}
@@ -75,7 +76,8 @@ func (s *search) damaged(err error) error {
 	return nil
 }
 
-func (s *search) segment(i journal.Info) (err error) {
+// segment searches one segment. last: it is the live one, unless it is sealed.
+func (s *search) segment(i journal.Info, last bool) (err error) {
 	if err := s.ctx.Err(); err != nil {
 		return err
 	}
@@ -87,6 +89,11 @@ func (s *search) segment(i journal.Info) (err error) {
 		return s.damaged(err)
 	}
 	defer func() { err = errors.Join(err, seg.Close()) }()
+	if torn := seg.Torn(); torn != nil && !last {
+		if err := s.damaged(torn); err != nil {
+			return err
+		}
+	}
 	may, err := s.matcher.segment(seg)
 	if err != nil || !may {
 		return err
@@ -116,7 +123,10 @@ func (s *search) block(seg *journal.Segment, i int) error {
 	for i := range s.buf.Len() {
 		e, err := s.record(&s.buf, s.at(i, s.buf.Len()))
 		if err != nil {
-			return s.damaged(err)
+			if err = s.damaged(err); err != nil {
+				return err
+			}
+			continue
 		}
 		if e == nil {
 			continue

@@ -2,12 +2,15 @@ package logs
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,4 +181,122 @@ func TestParseStatus(t *testing.T) {
 			t.Errorf("ParseStatus(%q) = %v, want an error", in, got)
 		}
 	}
+}
+
+// A closed segment that is not sealed yet has no torn end: a search gives what
+// can be read of it and tells of the rest. The live one may end in what is being written.
+func TestSearchTellsOfDamagedLogs(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		last bool
+		told bool
+	}{{"closed", false, true}, {"live", true, false}} {
+		from := t.TempDir()
+		o := options()
+		o.SegmentSize = 4 << 20
+		j := open(t, from, o)
+		write(t, j, 0, 100)
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		log, err := os.ReadFile(filepath.Join(from, "00000001.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.last {
+			o.Zone = "other.example" // begins a segment
+			j = open(t, from, o)
+			write(t, j, 100, 101)
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir := t.TempDir()
+		log[len(log)*2/3] ^= 1
+		err = errors.Join(os.CopyFS(dir, os.DirFS(from)), os.RemoveAll(filepath.Join(dir, "00000001.seg")), // or it was sealed already
+			os.WriteFile(filepath.Join(dir, "00000001.log"), log, 0o600))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		err = New(dir).Search(t.Context(), Query{}, func(*journal.Entry) bool { found++; return true })
+		if told := errors.Is(err, journal.ErrDamaged); told != c.told || !told && err != nil {
+			t.Errorf("%s: Search = %v, want ErrDamaged: %v", c.name, err, c.told)
+		}
+		if found < 50 || found > 100 {
+			t.Errorf("%s: %d of 100 records found, want about two thirds", c.name, found)
+		}
+	}
+}
+
+// A filter that lost a bit must not hide a record: it is not asked.
+func TestSearchDoesNotTrustDamagedFilters(t *testing.T) {
+	const n = 3000
+	dir := filled(t, n)
+	list, err := journal.Segments(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list[:len(list)-1] {
+		name := filepath.Join(dir, fmt.Sprintf("%08d.seg", i.Number))
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trailer := b[len(b)-24:]
+		index := int(binary.LittleEndian.Uint64(trailer))
+		for k := index - 500; k < index; k++ { // of the segment's filter
+			b[k] &= 0xf0
+		}
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := New(dir)
+	for i := 0; i < n; i += 7 {
+		found := 0
+		if err := l.Search(t.Context(), Query{Correlation: correlation(i / 2)}, func(*journal.Entry) bool { found++; return true }); err != nil {
+			t.Fatal(err)
+		}
+		if found != 2 {
+			t.Fatalf("record %d: %d records of its correlation id, want 2", i, found)
+		}
+	}
+}
+
+// Beside a writer whose segments are closed and sealed all the time, a search
+// finds what was acknowledged before it began.
+func TestSearchBesideTheWriter(t *testing.T) {
+	const n = 4000
+	dir := t.TempDir()
+	o := options()
+	o.SegmentSize = 8 << 10
+	j := open(t, dir, o)
+	var written atomic.Int64
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for i := range n {
+			if err := j.Append(record(i)); err != nil {
+				t.Error(err)
+				break
+			}
+			written.Store(int64(i + 1))
+		}
+		written.Store(n)
+	})
+	l := New(dir)
+	for last := 0; last < n && !t.Failed(); {
+		if last = int(written.Load()); last == 0 {
+			continue
+		}
+		for _, back := range []int{1, 60, 300, 1000} {
+			i := max(last-back, 0)
+			found := 0
+			err := l.Search(t.Context(), Query{Correlation: correlation(i / 2)}, func(*journal.Entry) bool { found++; return true })
+			if least := 1 + i%2; err != nil || found < least || found > 2 {
+				t.Errorf("record %d of %d: %d found, %v; want %d or 2", i, last, found, err, least)
+			}
+		}
+	}
+	writer.Wait()
 }

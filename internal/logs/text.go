@@ -79,5 +79,11 @@ func visible(s string) string {
 // printable says whether a character shows as itself wherever it stands:
 // letters, marks, numbers, punctuation, symbols and the ASCII space. Controls,
 // format characters (those that change the direction of text, zero-width
-// joiners, byte order marks), other spaces and what is no character do not.
-func printable(r rune) bool { return r != utf8.RuneError && unicode.IsPrint(r) }
+// joiners, byte order marks), other spaces, letters and marks that show nothing,
+// and what is no character do not.
+func printable(r rune) bool {
+	const brailleBlank = '\u2800'
+	return r < utf8.RuneSelf && r >= ' ' && r < 0x7f ||
+		r >= utf8.RuneSelf && r != utf8.RuneError && r != brailleBlank && unicode.IsPrint(r) &&
+			!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}

@@ -16,9 +16,13 @@ const maxSocket = 107
 
 const domainText = `^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`
 
-// isDomain says whether s is a host name in lower case (RFC 1123 section 2.1) and no address.
+// isDomain says whether s is a host name in lower case (RFC 1123 section 2.1) and no
+// address. What ends in a number is an address to many a program: 127.1, 0x7f.1
+// (WHATWG URL, "ends in a number checker").
 func isDomain(s string) bool {
-	if _, err := netip.ParseAddr(s); err == nil || len(s) > 253 {
+	last := s[strings.LastIndexByte(s, '.')+1:]
+	hex, isHex := strings.CutPrefix(last, "0x")
+	if len(s) > 253 || strings.Trim(last, "0123456789") == "" || isHex && strings.Trim(hex, "0123456789abcdef") == "" {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
@@ -64,7 +68,7 @@ func host() typ[string] {
 
 // bindAddress is where a listener listens; port 0 takes any free one.
 func bindAddress() typ[string] {
-	return scalar("address", "[HOST]:PORT with an IP address or localhost as host, such as :8443 or 127.0.0.1:8440", `^[0-9a-zA-Z.:\[\]]*:[0-9]{1,5}$`, func(s string) (string, error) {
+	return scalar("address", "[HOST]:PORT with an IP address or localhost as host, such as :8443 or 127.0.0.1:8440", `^[0-9a-zA-Z.:%\[\]-]*:[0-9]{1,5}$`, func(s string) (string, error) {
 		h, p, ok := splitAddress(s)
 		if _, err := netip.ParseAddr(h); !ok || err != nil && h != "" && h != "localhost" {
 			return "", errNo
@@ -113,14 +117,14 @@ func upstream() typ[Upstream] {
 	const doc = "http://HOST:PORT, https://HOST:PORT or unix:/PATH"
 	return scalar("upstream", doc, `^(https?://[^/@?#]+:[0-9]{1,5}|unix:/.+)$`, func(s string) (Upstream, error) {
 		if socket, ok := strings.CutPrefix(s, "unix:"); ok {
-			if !path.IsAbs(socket) || path.Clean(socket) != socket || len(socket) > maxSocket || socket == "/" {
+			if hasControl(socket) || !path.IsAbs(socket) || path.Clean(socket) != socket || len(socket) > maxSocket || socket == "/" {
 				return Upstream{}, wrong("write unix: and a clean absolute path of at most 107 bytes, such as unix:/run/orders.sock", "%s is no path of a socket", quote(s))
 			}
 			return Upstream{Scheme: "http", Network: "unix", Address: socket, URL: s}, nil
 		}
 		u, err := url.Parse(s)
 		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https":
+		case err != nil || !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://"):
 			return Upstream{}, errNo
 		case u.User != nil:
 			return Upstream{}, wrong("remove it, change the password, and let the inner door protect the service", "an upstream holds a login in clear")
@@ -143,7 +147,7 @@ func upstream() typ[Upstream] {
 func webURL(name, doc string, schemes ...string) typ[string] {
 	return scalar(name, doc, `^(`+strings.Join(schemes, "|")+`)://[^@?#]+$`, func(s string) (string, error) {
 		u, err := url.Parse(s)
-		if err != nil || u.Host == "" || !isOneOf(u.Scheme, schemes) || !dialable(u.Hostname()) {
+		if err != nil || u.Host == "" || !isOneOf(u.Scheme, schemes) || !strings.HasPrefix(s, u.Scheme+"://") || !dialable(u.Hostname()) {
 			return "", errNo
 		}
 		if u.User != nil {

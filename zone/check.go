@@ -67,7 +67,15 @@ func overlap(a, b string) bool {
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
 		return false
 	}
-	return anyAddress(hostA) || anyAddress(hostB) || hostA == hostB || loopback(hostA) && loopback(hostB)
+	if anyAddress(hostA) || anyAddress(hostB) || hostA == hostB {
+		return true
+	}
+	if hostA == "localhost" || hostB == "localhost" {
+		return loopback(hostA) && loopback(hostB)
+	}
+	addressA, errA := netip.ParseAddr(hostA)
+	addressB, errB := netip.ParseAddr(hostB)
+	return errA == nil && errB == nil && addressA.Unmap() == addressB.Unmap()
 }
 
 func anyAddress(host string) bool {

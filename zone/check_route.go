@@ -61,6 +61,13 @@ func (r *reader) checkCallers(rt *Route, path string) {
 			r.fail(at, "signed on a route that allows more than key: requests are signed with the key of an API key", "write allow: key")
 		}
 	}
+	if rt.Allow == AllowService {
+		for _, k := range []string{"limit", "cors", "listener"} {
+			if p, written := r.places[path+"."+k]; written {
+				r.fail(p.key, k+" on a route that only services may call: it is on no listener, where this would hold", "remove "+k+", or allow user, key or client")
+			}
+		}
+	}
 	if rt.CORS != nil && slices.Contains(rt.CORS.Origins, "*") && rt.Allow != AllowAnonymous {
 		r.fail(r.at(path+".cors.origins").value, "cors: * on a route that is not anonymous only", "name the origins")
 	}
@@ -94,7 +101,7 @@ func (r *reader) checkOwner(rt *Route, path string) {
 		switch {
 		case rt.Method == "GET":
 			r.fail(at, "owner: read: is for writes", "use response:"+o.Arg)
-		case !slices.ContainsFunc(rt.Service.Routes, func(g *Route) bool { return g.Method == "GET" && nameless(g.Path) == nameless(rt.Path) }):
+		case r.declared(rt.Service, operation{"GET", rt.Path}) == nil:
 			r.fail(at, fmt.Sprintf("owner: read: asks the service for GET %s, which it does not declare", rt.Path), "declare that route, or use path:NAME or code")
 		}
 	case OwnerCode:
@@ -145,8 +152,8 @@ func (r *reader) checkConflicts(z *Zone) {
 
 // meeting is where routes meet: a listener, or the guard of a service.
 type meeting struct {
-	mux    *http.ServeMux
-	routes []*Route
+	mux      *http.ServeMux
+	patterns []pattern // of the routes that it took
 }
 
 // meetingsOf names where a route meets others. One that services alone may call is on
@@ -161,28 +168,24 @@ func meetingsOf(rt *Route) []string {
 
 // take adds a route, or says why it cannot stand with those that are there.
 func (m *meeting) take(rt *Route) (text, mend string) {
-	if register(m.mux, rt) == "" {
-		m.routes = append(m.routes, rt)
+	p, err := parsePattern(rt)
+	if err == nil && register(m.mux, rt) == "" {
+		m.patterns = append(m.patterns, p)
 		return "", ""
 	}
-	for _, other := range m.routes {
-		if why := conflict(other, rt); why != "" {
-			return why, "make one of them more specific, or put them on different listeners"
+	for i := range m.patterns {
+		if other := &m.patterns[i]; err == nil && p.conflicts(other) {
+			return conflict(other.route, rt), "make one of them more specific, or put them on different listeners"
 		}
 	}
 	return rt.Pattern() + " is refused by http.ServeMux", "write it otherwise"
 }
 
-// conflict says why two routes cannot stand together, "" when they can.
+// conflict says why two routes cannot stand together.
 func conflict(first, second *Route) string {
 	mux := http.NewServeMux()
-	if register(mux, first) != "" {
-		return ""
-	}
+	register(mux, first)
 	why := register(mux, second)
-	if why == "" {
-		return ""
-	}
 	text := fmt.Sprintf("%s conflicts with %s of service %s at %s", second.Pattern(), first.Pattern(), first.Service.Name, first.Pos)
 	if _, example, ok := strings.Cut(why, `like "`); ok {
 		example, _, _ = strings.Cut(example, `"`)

@@ -26,6 +26,14 @@ func (r *reader) checkService(z *Zone, s *Service) {
 		r.checkDial(z, u.Pos, u.Address)
 	}
 	r.checkDial(z, r.at(path+".sidecar").value, s.Sidecar)
+	written := map[Call]bool{}
+	for _, c := range s.Calls {
+		at := c.Pos
+		if c.Pos = (Pos{}); written[c] && c.Method != "" {
+			r.fail(at, fmt.Sprintf("calls: %s %s of %s is there twice", c.Method, c.Path, c.Service), "keep one of them")
+		}
+		written[c] = true
+	}
 	for _, other := range z.Services {
 		if other == s {
 			return // the ones after s will find s
@@ -62,14 +70,15 @@ func (r *reader) checkCall(z *Zone, s *Service, c Call) {
 		return
 	}
 	op := operation{c.Method, c.Path}
-	for _, rt := range callee.Routes {
-		if rt.Method == c.Method && rt.Path == c.Path {
-			return
-		}
-		if rt.Method == c.Method && nameless(rt.Path) == nameless(c.Path) {
+	if rt := r.declared(callee, op); rt != nil {
+		if rt.Path != c.Path {
 			r.fail(c.Pos, fmt.Sprintf("calls: service %s names the wildcards of %s otherwise", callee.Name, op), "write "+rt.Pattern())
-			return
 		}
+		return
+	}
+	if len(r.errors) == maxErrors { // to search what was meant takes its time
+		r.more++
+		return
 	}
 	known := make([]string, len(callee.Routes))
 	for i, rt := range callee.Routes {
@@ -80,6 +89,23 @@ func (r *reader) checkCall(z *Zone, s *Service, c Call) {
 		mend += "; " + suggest(op.String(), known)
 	}
 	r.fail(c.Pos, fmt.Sprintf("calls: service %s has no route %s", callee.Name, op), mend)
+}
+
+// declared returns the route of a service that takes the paths of an operation,
+// whatever the names of its wildcards; nil when there is none.
+func (r *reader) declared(s *Service, op operation) *Route {
+	if r.routes == nil {
+		r.routes = make(map[*Service]map[operation]*Route)
+	}
+	index := r.routes[s]
+	if index == nil {
+		index = make(map[operation]*Route, len(s.Routes))
+		for _, rt := range s.Routes {
+			index[operation{rt.Method, nameless(rt.Path)}] = rt
+		}
+		r.routes[s] = index
+	}
+	return index[operation{op.method, nameless(op.path)}]
 }
 
 func (r *reader) checkData(s *Service, d Data) {

@@ -1,6 +1,9 @@
 package zone
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // list is a list of values, each given once.
 func list[V any](of typ[V]) typ[[]V] {
@@ -18,6 +21,9 @@ func list[V any](of typ[V]) typ[[]V] {
 		for _, e := range entries {
 			r.places[e.path] = place{e.key, e.key}
 			text := e.node.String()
+			if isScalar(e) {
+				text = strconv.Quote(e.node.GetToken().Value) // with and without quotes it is the same
+			}
 			if seen[text] {
 				r.failf(e, "keep one of them", "%s is there twice", nameOf(e.path))
 				continue

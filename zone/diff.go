@@ -2,7 +2,10 @@ package zone
 
 import (
 	"cmp"
+	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 )
 
 // Direction says whether a change opens or closes.
@@ -34,6 +37,7 @@ func (c Change) String() string {
 // effect (order, defaults written out, file names) is no change.
 func Diff(before, after *Zone) []Change {
 	var d difference
+	d.zone(before, after)
 	d.listeners(before, after)
 	d.identity(before, after)
 	d.services(before, after)
@@ -102,6 +106,44 @@ func (d *difference) value(before, after, who, name string) {
 	}
 }
 
+// zone tells what holds for all of it.
+func (d *difference) zone(before, after *Zone) {
+	d.what = "zone"
+	d.value(before.Name, after.Name, "everybody", "zone")
+	d.set(after.Policies, before.Policies, func(dir Direction, glob string) { // fewer policies let more pass
+		d.add(dir, "every caller", "policies "+glob+" "+words(opposite(dir)))
+	})
+	d.value(trafficText(before.Traffic), trafficText(after.Traffic), "clients that stand out", "traffic")
+	d.longer(before.RevocationGrace, after.RevocationGrace, "whose access was revoked", "revocation_grace")
+	d.longer(before.Staleness, after.Staleness, "callers of a guard that hears nothing", "staleness")
+}
+
+// longer tells a time in which somebody keeps access.
+func (d *difference) longer(before, after time.Duration, who, name string) {
+	text := name + ": " + FormatDuration(before) + " became " + FormatDuration(after)
+	switch {
+	case after > before:
+		d.add(Gain, who, text)
+	case after < before:
+		d.add(Lose, who, text)
+	}
+}
+
+func opposite(dir Direction) Direction {
+	if dir == Gain {
+		return Lose
+	}
+	return Gain
+}
+
+func trafficText(t Traffic) string {
+	parts := []string{t.Action}
+	for _, name := range sortedKeys(t.Windows) {
+		parts = append(parts, name+" "+t.Windows[name].String())
+	}
+	return strings.Join(parts, ", ")
+}
+
 func (d *difference) listeners(before, after *Zone) {
 	names := func(z *Zone) []string { return listenerNames(z) }
 	d.set(names(before), names(after), func(dir Direction, name string) {
@@ -123,6 +165,9 @@ func (d *difference) listeners(before, after *Zone) {
 			d.add(dir, "clients of "+host, "host "+words(dir))
 		})
 		d.flag(b.ClientCA != "", a.ClientCA != "", "clients without a certificate", "a client certificate")
+		if b.ClientCA != "" && a.ClientCA != "" { // by name: the folders of the two maps may differ
+			d.value(filepath.Base(b.ClientCA), filepath.Base(a.ClientCA), "clients with a certificate", "client_ca")
+		}
 		d.flag(!b.Anonymous, !a.Anonymous, "anonymous", "a credential")
 		d.set(prefixes(b), prefixes(a), func(dir Direction, network string) {
 			d.add(dir, "proxies in "+network, "trust in their word on the client's address "+words(dir))
@@ -168,6 +213,31 @@ func (d *difference) identity(before, after *Zone) {
 	d.set(clientIDs(b), clientIDs(a), func(dir Direction, id string) {
 		d.add(dir, "OAuth client "+id, "client "+words(dir))
 	})
+	for _, now := range a.Providers {
+		if n := slices.Index(providerNames(b), now.Name); n >= 0 {
+			d.value(providerText(b.Providers[n]), providerText(now), "users of "+now.Name, "identity provider")
+		}
+	}
+	for _, now := range a.Clients {
+		if n := slices.Index(clientIDs(b), now.ID); n >= 0 {
+			d.client(b.Clients[n], now)
+		}
+	}
+	d.longer(b.Sessions.Idle, a.Sessions.Idle, "users", "sessions.idle")
+	d.longer(b.Sessions.Absolute, a.Sessions.Absolute, "users", "sessions.absolute")
+	d.longer(b.Sessions.Remember, a.Sessions.Remember, "users who are remembered", "sessions.remember")
+	d.age(b.PasswordMax, a.PasswordMax, "users with an older password", "password.max_age")
+}
+
+func (d *difference) client(was, now Client) {
+	who := "OAuth client " + now.ID
+	d.value(was.Kind, now.Kind, who, "kind")
+	d.set(was.RedirectURIs, now.RedirectURIs, func(dir Direction, uri string) { d.add(dir, who, "redirect to "+uri+" "+words(dir)) })
+	d.set(was.Scopes, now.Scopes, func(dir Direction, scope string) { d.add(dir, who, "scope "+scope+" "+words(dir)) })
+}
+
+func providerText(p Provider) string {
+	return strings.Join(slices.DeleteFunc([]string{p.Kind, p.Issuer, p.Audience, p.ClientID}, func(s string) bool { return s == "" }), ", ")
 }
 
 func providerNames(i Identity) []string {

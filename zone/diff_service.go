@@ -3,6 +3,7 @@ package zone
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,13 +15,18 @@ func (d *difference) services(before, after *Zone) {
 	}
 	slices.Sort(names)
 	none := &Service{}
+	was, now := reachOf(before), reachOf(after)
 	for _, name := range slices.Compact(names) {
 		b, a := cmp.Or(before.Service(name), none), cmp.Or(after.Service(name), none)
-		d.routes(before, after, b, a)
+		d.routes(was, now, b, a)
 		d.what = "service " + name
 		d.value(innerDoor(b), innerDoor(a), "every caller", "inner door")
 		if b != none && a != none {
 			d.value(upstreams(b), upstreams(a), "every caller", "upstream")
+			d.value(b.Health, a.Health, "the gateway, without a token", "health")
+			d.value(layerText(b), layerText(a), "every caller", "layer")
+			d.value(selectorText(b), selectorText(a), "processes that fetch its identity", "selectors")
+			d.value(fieldText(b), fieldText(a), "readers of its data", "fields")
 		}
 		d.set(b.Egress, a.Egress, func(dir Direction, origin string) {
 			d.add(dir, "service "+name, "egress to "+origin+" "+words(dir))
@@ -47,10 +53,39 @@ func innerDoor(s *Service) string {
 	case s.Embedded:
 		return "embedded"
 	case s.Sidecar != "":
-		return "sidecar"
+		return "sidecar " + s.Sidecar
 	default:
 		return ""
 	}
+}
+
+func layerText(s *Service) string {
+	if s.Layer == 0 {
+		return ""
+	}
+	return strconv.Itoa(s.Layer)
+}
+
+func selectorText(s *Service) string {
+	var list []string
+	for _, kind := range sortedKeys(s.Selectors) {
+		list = append(list, kind+" "+strings.Join(s.Selectors[kind], " or "))
+	}
+	return strings.Join(list, ", ")
+}
+
+// fieldText says how the fields of a service's data are classed.
+func fieldText(s *Service) string {
+	var list []string
+	for _, data := range s.Data {
+		for _, table := range sortedKeys(data.Tables) {
+			fields := data.Tables[table].Fields
+			for _, name := range sortedKeys(fields) {
+				list = append(list, strings.TrimSpace(data.Name+" "+table+"."+name+" "+fields[name].Class+" "+fields[name].Search))
+			}
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func calls(s *Service) []string {
@@ -76,7 +111,7 @@ func rights(s *Service) []string {
 	return list
 }
 
-func (d *difference) routes(before, after *Zone, b, a *Service) {
+func (d *difference) routes(was, now *reach, b, a *Service) {
 	of := func(s *Service, op string) *Route {
 		for _, rt := range s.Routes {
 			if rt.Pattern() == op {
@@ -93,18 +128,25 @@ func (d *difference) routes(before, after *Zone, b, a *Service) {
 		return list
 	}
 	d.set(patterns(b), patterns(a), func(dir Direction, op string) {
-		z, s, verb := after, a, "route added on listener "
+		z, s, verb := now.zone, a, "route added on listener "
 		if dir == Lose {
-			z, s, verb = before, b, "route removed from listener "
+			z, s, verb = was.zone, b, "route removed from listener "
 		}
 		rt := of(s, op)
 		d.what = op + " of " + s.Name
 		d.add(dir, z.rowOf(s, rt).who(), verb+rt.Listener)
+		d.shadow(was, now, rt, dir)
 	})
-	for _, now := range a.Routes {
-		if was := of(b, now.Pattern()); was != nil {
-			d.what = now.Pattern() + " of " + a.Name
-			d.route(was, now)
+	for _, rt := range a.Routes {
+		old := of(b, rt.Pattern())
+		if old == nil {
+			continue
+		}
+		d.what = rt.Pattern() + " of " + a.Name
+		d.route(old, rt)
+		if old.Listener != rt.Listener || (old.Allow == AllowService) != (rt.Allow == AllowService) {
+			d.shadow(was, now, old, Lose)
+			d.shadow(was, now, rt, Gain)
 		}
 	}
 }
@@ -123,7 +165,7 @@ func (d *difference) route(was, now *Route) {
 		d.value(o.String(), n.String(), "owners", "owner")
 	}
 	d.flag(was.MFA, now.MFA, "users with one factor", "a second factor")
-	d.age(was.MaxAge, now.MaxAge)
+	d.age(was.MaxAge, now.MaxAge, "users with an older login", "max_age")
 	d.rate(was.Limit, now.Limit, "every caller")
 	d.flag(was.Once, now.Once, "who replays a request", "a new request each time")
 	d.flag(was.Signed, now.Signed, "callers who do not sign", "a signature")
@@ -134,6 +176,9 @@ func (d *difference) route(was, now *Route) {
 	d.flag(!was.EncodedSlash, !now.EncodedSlash, "paths with %2F", "a path without %2F")
 	d.set(origins(was.CORS), origins(now.CORS), func(dir Direction, origin string) {
 		d.add(dir, "pages of "+origin, "cors "+words(dir))
+	})
+	d.set(corsHeaders(was.CORS), corsHeaders(now.CORS), func(dir Direction, header string) {
+		d.add(dir, "pages of other origins", "cors header "+header+" "+words(dir))
 	})
 	if closed := len(now.NotEnforced) > 0; closed != (len(was.NotEnforced) > 0) {
 		if closed {
@@ -174,14 +219,14 @@ func (d *difference) scopes(was, now []string) {
 	}
 }
 
-func (d *difference) age(was, now time.Duration) {
-	text := "max_age: " + ageText(was) + " became " + ageText(now)
+func (d *difference) age(was, now time.Duration, who, name string) {
+	text := name + ": " + ageText(was) + " became " + ageText(now)
 	switch {
 	case was == now:
 	case now == 0, was != 0 && now > was:
-		d.add(Gain, "users with an older login", text)
+		d.add(Gain, who, text)
 	default:
-		d.add(Lose, "users with an older login", text)
+		d.add(Lose, who, text)
 	}
 }
 
@@ -212,4 +257,11 @@ func origins(c *CORS) []string {
 		return nil
 	}
 	return c.Origins
+}
+
+func corsHeaders(c *CORS) []string {
+	if c == nil {
+		return nil
+	}
+	return c.Headers
 }

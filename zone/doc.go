@@ -5,7 +5,7 @@
 //	z, err := zone.Load("zone.yaml")
 //
 // A map is read in three steps. The YAML is checked for what one file may hold
-// (yaml.go). The grammar, a table of keys built from typed combinators
+// (yaml.go, yaml_spelling.go). The grammar, a table of keys built from typed combinators
 // (grammar.go, keys_*.go), turns it into the model and says what is not enforced
 // yet. The checks (check_*.go) bind names and refuse contradictions. The same
 // table prints the JSON Schema for editors (Schema) and the reference page

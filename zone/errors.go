@@ -86,8 +86,9 @@ func quote(s string) string {
 // suggest returns "did you mean X?" for the closest of the known words, or the
 // words themselves when none is close.
 func suggest(got string, known []string) string {
+	const most = 1000 // words that are compared; a map may know ten thousand routes
 	best, distance := "", 3
-	for _, k := range known {
+	for _, k := range known[:min(len(known), most)] {
 		if d := edits(got, k); d < distance && d <= (len(k)+1)/3 { // half of a short word is another word
 			best, distance = k, d
 		}

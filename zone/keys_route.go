@@ -26,8 +26,7 @@ func routeType() typ[Route] {
 				"`code`: the handler calls guard.Owns (`embedded`)"),
 		key("limit", rate(), func(rt *Route) *Rate { return &rt.Limit }, "requests per principal, else per client address"),
 		key("listener", name(), func(rt *Route) *string { return &rt.Listener }, "the only listener on which the route exists").is("public"),
-		key("proof", oneOf("proof", proofWords()), func(rt *Route) *Proof { return &rt.Proof }, "how a forwarded request proves itself").says("the service's").
-			later(RefusesRoute, notYet("proof of forwarded requests")),
+		key("proof", oneOf("proof", proofWords()), func(rt *Route) *Proof { return &rt.Proof }, "how a forwarded request proves itself").says("the service's"),
 		key("once", boolean(), func(rt *Route) *bool { return &rt.Once }, "a replay is refused across replicas; fails closed").is("false").
 			laterIf(isTrue, RefusesRoute, notYet("replay protection")),
 		key("stream", oneOf("stream", streamWords()), func(rt *Route) *Stream { return &rt.Stream }, "the answer is not bounded by time; without it Upgrade is removed").

@@ -17,10 +17,8 @@ func serviceType() typ[Service] {
 			later(Listed, "network rules from layers are not there yet"),
 		key("embedded", boolean(), func(s *Service) *bool { return &s.Embedded },
 			"it uses the Go package guard: it is itself the inner door").is("false"),
-		key("sidecar", dialAddress(), func(s *Service) *string { return &s.Sidecar }, "its inner door, which the gateway dials").
-			later(RefusesRoute, "sidecars are not there yet: every route of the service answers 503 zone.not_enforced"),
-		key("proof", oneOf("proof", proofWords()), func(s *Service) *Proof { return &s.Proof }, "how a forwarded request proves itself").is("mac").
-			later(RefusesRoute, "proof of forwarded requests is not there yet: every route of the service answers 503 zone.not_enforced"),
+		key("sidecar", dialAddress(), func(s *Service) *string { return &s.Sidecar }, "its inner door, which the gateway and its callers dial"),
+		key("proof", oneOf("proof", proofWords()), func(s *Service) *Proof { return &s.Proof }, "how a forwarded request proves itself").is("mac"),
 		key("plain_headers", boolean(), func(s *Service) *bool { return &s.PlainHeaders }, "X-User-* also without an inner door").is("false"),
 		key("health", healthType(), func(s *Service) *string { return &s.Health }, "asked every 5 s, besides the dial").says("the dial alone"),
 		key("routes", routesType(), func(s *Service) *[]*Route { return &s.Routes }, "what it exposes; a route that is not here does not exist"),
@@ -30,10 +28,14 @@ func serviceType() typ[Service] {
 		key("data", dataType(), func(s *Service) *[]Data { return &s.Data }, "its stores, by name").
 			later(Listed, "logins and encryption derived from data are not there yet"),
 		key("selectors", selectorsType(), func(s *Service) *map[string][]string { return &s.Selectors }, "who may fetch this service's identity on this host").says("same uid").
-			later(Listed, "workload identities are not there yet"),
-		key("outbound", socketType(), func(s *Service) *string { return &s.Outbound }, "where the sidecar takes the service's calls; Host = name of the callee").says("unix:DIR2/out.sock").
-			later(Listed, "sidecars are not there yet"),
+			laterIf(unattested, Listed, "sha256, unit and cgroup are not attested yet: a service with one of them gets no identity from the Workload API"),
+		key("outbound", socketType(), func(s *Service) *string { return &s.Outbound }, "where the sidecar takes the service's calls; Host = name of the callee").says("unix:DIR2/out.sock"),
 	)
+}
+
+// unattested says whether selectors name what no process can be known by yet.
+func unattested(selectors map[string][]string) bool {
+	return len(selectors["sha256"])+len(selectors["unit"])+len(selectors["cgroup"]) > 0
 }
 
 // servicesType is the mapping of services; files named by include add to it.
@@ -64,8 +66,7 @@ func callsType() typ[[]Call] {
 	long := object("call", "{call: METHOD /path, as: service}",
 		key("call", operationType(), func(c *callAs) *operation { return &c.operation }, "the operation, as the callee declares its route").must(),
 		key("as", oneOf("identity of a call", []word[bool]{{"service", true}}), func(c *callAs) *bool { return &c.service },
-			"`service`: with a token of the caller itself, without a user").says("the user of the request in hand").
-			later(Listed, "calls as: service are not there yet: they find no token"),
+			"`service`: with a token of the caller itself, without a user").says("the user of the request in hand"),
 	)
 	one := then(short(long, operationType(), func(c *callAs, op operation) { c.operation = op }),
 		func(c *callAs, at Pos) { c.at = at })

@@ -75,7 +75,7 @@ func readAs[T any](r *reader, of typ[T], file, path string, data []byte) (v T, o
 func (r *reader) include(dir string, m *mapFile) {
 	for i, glob := range m.includes {
 		at := r.at("include[" + strconv.Itoa(i) + "]").value
-		files, err := filepath.Glob(filepath.Join(dir, glob))
+		files, err := filepath.Glob(filepath.Join(globLiteral(dir), glob))
 		switch {
 		case err == nil && len(files) == 0 && strings.ContainsAny(glob, "*?["):
 			r.notice(at, "include", Warning, fmt.Sprintf("%q matches no file", glob))
@@ -86,6 +86,14 @@ func (r *reader) include(dir string, m *mapFile) {
 			r.includeFile(at, file, m)
 		}
 	}
+}
+
+// globLiteral returns a pattern that matches the folder of this very name.
+func globLiteral(dir string) string {
+	if filepath.Separator == '\\' {
+		return dir // there is no escape on Windows
+	}
+	return strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`).Replace(dir)
 }
 
 func (r *reader) includeFile(at Pos, file string, m *mapFile) {
@@ -108,6 +116,9 @@ func (r *reader) includeFile(at Pos, file string, m *mapFile) {
 
 // readFile reads a regular file, up to what a map may be.
 func readFile(path string) (data []byte, err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // to open a pipe would wait for its writer
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
+	}
 	f, err := os.Open(path) // #nosec G304 -- the operator names the map, and the map names its includes
 	if err != nil {
 		return nil, err

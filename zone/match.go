@@ -24,8 +24,10 @@ const (
 // subtree; GET also takes HEAD), so that a Go service finds the route that
 // was judged here. It differs where ServeMux would guess:
 //
-//   - It never redirects and never cleans: /a does not find /a/, and a path with
-//     an empty, `.` or `..` segment, also an encoded one, finds nothing.
+//   - It never redirects and never cleans. Where ServeMux redirects /a to /a/, it
+//     finds nothing, also when a wider route takes /a: many a service takes both
+//     spellings for one. A path with an empty, `.` or `..` segment, also an encoded
+//     one, finds nothing.
 //   - A path that holds an encoded slash (%2F) finds a route only when the
 //     most specific one has EncodedSlash; it never falls through to another, and
 //     a segment that is nothing but an encoded slash finds nothing.
@@ -55,6 +57,8 @@ type node struct {
 type leaf struct {
 	route *Route
 	names []string // of its named wildcards, in order
+	depth int      // segments of the pattern
+	open  bool     // it ends in a rest
 }
 
 // NewMatcher builds a matcher over routes. It returns an error when a path does
@@ -87,7 +91,8 @@ func NewMatcher(routes []*Route) (*Matcher, error) {
 }
 
 func (n *node) add(p *pattern) {
-	l := &leaf{route: p.route}
+	last := len(p.segments) - 1
+	l := &leaf{route: p.route, depth: len(p.segments), open: p.segments[last].kind == rest}
 	for _, s := range p.segments {
 		if s.kind == wildcard || s.kind == rest && s.text != "" {
 			l.names = append(l.names, s.text)
@@ -138,7 +143,7 @@ func (m *Matcher) Match(method, escapedPath string, values *Values) (*Route, Fou
 	l := m.find(method, escapedPath, sh, values)
 	if l == nil {
 		for i := range m.methods {
-			if o := m.methods[i].root.match(escapedPath, sh, nil); o != nil && o.takes(sh) {
+			if m.takes(m.methods[i].method, escapedPath, sh) {
 				return nil, WrongMethod
 			}
 		}
@@ -162,19 +167,39 @@ func (m *Matcher) Methods(escapedPath string) []string {
 	}
 	var found []string
 	for i := range m.methods {
-		t := &m.methods[i]
-		if l := t.root.match(escapedPath, sh, nil); l != nil && l.takes(sh) {
-			found = append(found, t.method)
+		if method := m.methods[i].method; m.takes(method, escapedPath, sh) {
+			found = append(found, method)
 		}
 	}
-	if slices.Contains(found, "GET") && !slices.Contains(found, "HEAD") {
+	if slices.Contains(found, "GET") && !slices.Contains(found, "HEAD") && m.takes("HEAD", escapedPath, sh) {
 		found = append(found, "HEAD")
 		slices.Sort(found)
 	}
 	return found
 }
 
+func (m *Matcher) takes(method, path string, sh shape) bool {
+	l := m.find(method, path, sh, nil)
+	return l != nil && l.takes(sh)
+}
+
+// find returns the leaf of a request, nil for none.
 func (m *Matcher) find(method, path string, sh shape, values *Values) *leaf {
+	l := m.lookup(method, path, sh, values)
+	if l == nil || !l.open || strings.HasSuffix(path, "/") {
+		return l
+	}
+	// A subtree took it. If the path with a slash is a pattern of its own, it is not
+	// of this subtree (matchOrRedirect of http.ServeMux).
+	sh.slashed = true
+	if own := m.lookup(method, path, sh, nil); own != nil && own.depth == strings.Count(path, "/")+1 {
+		values.cut(0)
+		return nil
+	}
+	return l
+}
+
+func (m *Matcher) lookup(method, path string, sh shape, values *Values) *leaf {
 	for i := range m.methods {
 		if m.methods[i].method == method {
 			if l := m.methods[i].root.match(path, sh, values); l != nil {
@@ -184,7 +209,7 @@ func (m *Matcher) find(method, path string, sh shape, values *Values) *leaf {
 		}
 	}
 	if method == "HEAD" {
-		return m.find("GET", path, sh, values)
+		return m.lookup("GET", path, sh, values)
 	}
 	return nil
 }
@@ -193,6 +218,9 @@ func (m *Matcher) find(method, path string, sh shape, values *Values) *leaf {
 // before the wildcard, the wildcard before the rest. The values that it leaves
 // are still encoded and unnamed; without a match it leaves none of its own.
 func (n *node) match(path string, sh shape, values *Values) *leaf {
+	if path == "" && sh.slashed {
+		path = "/"
+	}
 	switch path {
 	case "":
 		return n.end

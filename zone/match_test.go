@@ -115,6 +115,43 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// TestMatchBelowWider: where ServeMux would redirect /a to /a/, a wider route does
+// not take /a either: the service would answer for /a/, which is for others.
+func TestMatchBelowWider(t *testing.T) {
+	m, err := NewMatcher(routesOf("GET /", "POST /", "GET /admin/", "GET /exact/{$}", "GET /users/{x}/sub/", "GET /deep/a/", "HEAD /head/", "GET /plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ method, path, want, methods string }{
+		{"GET", "/admin", "NotFound 0", "POST"},
+		{"HEAD", "/admin", "NotFound 0", "POST"},
+		{"POST", "/admin", "POST /", "POST"}, // nothing narrower has this method
+		{"GET", "/admin/", "GET /admin/", "GET HEAD POST"},
+		{"GET", "/admin/x", "GET /admin/", "GET HEAD POST"},
+		{"GET", "/admins", "GET /", "GET HEAD POST"},
+		{"GET", "/exact", "NotFound 0", "POST"},
+		{"GET", "/exact/x", "GET /", "GET HEAD POST"},
+		{"GET", "/users/7/sub", "NotFound 0", "POST"},
+		{"GET", "/deep/a", "NotFound 0", "POST"},
+		{"GET", "/deep", "GET /", "GET HEAD POST"},
+		{"HEAD", "/head", "NotFound 0", "GET POST"},
+		{"GET", "/head", "GET /", "GET POST"},
+		{"GET", "/plain", "GET /plain", "GET HEAD POST"},
+	} {
+		var v Values
+		rt, found := m.Match(tt.method, tt.path, &v)
+		if found == WrongMethod {
+			found = NotFound // which of them depends on the other methods
+		}
+		if got := show(rt, found, v); got != tt.want {
+			t.Errorf("Match(%q, %q) = %s, want %s", tt.method, tt.path, got, tt.want)
+		}
+		if got := strings.Join(m.Methods(tt.path), " "); got != tt.methods {
+			t.Errorf("Methods(%q) = %q, want %q", tt.path, got, tt.methods)
+		}
+	}
+}
+
 func TestMethods(t *testing.T) {
 	m, err := NewMatcher(routesOf("GET /a/{x}", "POST /a/{x}", "DELETE /a/{x...}", "~PUT /a/{x}"))
 	if err != nil {
@@ -211,7 +248,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := make(Values, 0, 4)
-	for _, path := range []string{"/orders", "/orders/0b7c", "/orders/0b7c/lines/4", "/orders/0b7c/files/a/b/c", "/nope/x"} {
+	for _, path := range []string{"/orders", "/orders/0b7c", "/orders/0b7c/files/a", "/orders/0b7c/lines/4", "/orders/0b7c/files/a/b/c", "/nope/x"} {
 		if n := testing.AllocsPerRun(100, func() { m.Match("GET", path, &v) }); n != 0 {
 			t.Errorf("Match(GET %s): %v allocations, want none", path, n)
 		}

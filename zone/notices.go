@@ -40,12 +40,19 @@ func (r *reader) observeService(z *Zone, s *Service) {
 				r.notice(u.Pos, path+".upstream", Warning, fmt.Sprintf("service %s has the same upstream: one process cannot be two services", other.Name))
 			}
 		}
+		at := path + ".upstream"
 		switch {
+		case s.Embedded && u.Scheme == "http" && u.Network == "tcp":
+			r.notice(u.Pos, at, Warning, "reached over mutual TLS all the same, as every inner door; write https://"+u.Address)
+		case s.Embedded:
 		case !u.Local() || u.Scheme == "https":
-			r.notice(u.Pos, path+".upstream", StopsServe, "inner doors over mutual TLS are not there yet: only http on loopback and unix sockets are dialled")
+			r.notice(u.Pos, at, StopsServe, "without `embedded` a service is reached in plain, by the gateway or its sidecar, on loopback and unix sockets only")
 		case u.Network == "tcp":
-			r.notice(u.Pos, path+".upstream", Warning, "plain loopback: any process of this host can speak to it; a unix socket is better")
+			r.notice(u.Pos, at, Warning, "plain loopback: any process of this host can speak to it; a unix socket is better")
 		}
+	}
+	if _, written := r.places[path+".proof"]; written && !s.InnerDoor() {
+		r.notice(r.at(path+".proof").value, path+".proof", RefusesRoute, "the inner door checks the proof, and the service has none: every route of it answers 503 zone.not_enforced")
 	}
 }
 
@@ -58,6 +65,9 @@ func (r *reader) observeRoute(rt *Route) {
 	}
 	if rt.Path == "/" || strings.HasSuffix(rt.Path, "/") {
 		r.notice(rt.Pos, path, Warning, fmt.Sprintf("a trailing slash takes every path below it; write %s{$} for this path alone", rt.Path))
+	}
+	if _, written := r.places[path+".proof"]; written && !rt.Service.InnerDoor() {
+		r.notice(r.at(path+".proof").value, path+".proof", RefusesRoute, "the inner door checks the proof, and the service has none: the route answers 503 zone.not_enforced")
 	}
 	// The gateway checks the owner in the path by itself; the rest takes a guard.
 	if rt.Owner.Kind > OwnerPath && !rt.Service.InnerDoor() {

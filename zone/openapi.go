@@ -85,7 +85,7 @@ func readOpenAPI(doc []byte) (root map[string]any, err error) {
 	if i := invalid(doc); i >= 0 {
 		return nil, fmt.Errorf("%s: the document is not plain UTF-8 text", placeOf("line", doc, i))
 	}
-	if !r.plain("line", lexer.Tokenize(string(doc)), yamlBounds{tokens: 4 * maxTokens, blocks: true}) {
+	if !r.plain("line", lexer.Tokenize(trimLines(doc)), yamlBounds{tokens: 4 * maxTokens, blocks: true}) {
 		return nil, fmt.Errorf("the document cannot be read: %w", r.err())
 	}
 	var v any

@@ -25,9 +25,10 @@ func paramType() typ[Param] {
 			}
 		}
 		if regexp.QuoteMeta(s) == s { // a constant is more likely a misspelt type
-			return Param{}, wrong(suggest(s, []string{"uuid", "int", "date"})+" One constant is written as a list", "%s is no type of a value", quote(s))
+			return Param{}, wrong(suggest(s, []string{"uuid", "int", "date"})+" (one constant is written as a list)", "%s is no type of a value", quote(s))
 		}
-		if _, err := regexp.Compile("^(?:" + s + ")$"); err != nil || len(s) > 500 {
+		_, alone := regexp.Compile(s) // a)|(b compiles between the anchors, and escapes them
+		if _, err := regexp.Compile("^(?:" + s + ")$"); err != nil || alone != nil || len(s) > 500 {
 			return Param{}, wrong("see the syntax of RE2, as in Go's package regexp", "%s does not compile as a regular expression", quote(s))
 		}
 		return Param{Kind: ParamRegexp, Regexp: s}, nil

@@ -168,6 +168,7 @@ func (p *pattern) conflicts(q *pattern) bool {
 type shape struct {
 	encoded      bool // some segment is percent-encoded
 	encodedSlash bool // some segment holds an encoded slash
+	slashed      bool // a slash is to be thought behind the path
 }
 
 // inspect refuses a path that has more than one reading: no leading slash, an

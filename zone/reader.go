@@ -12,11 +12,12 @@ import (
 // reader is the state of reading one map: what was found wrong, what is to be
 // told, and where everything stands. It belongs to one goroutine.
 type reader struct {
-	files   []string         // in the order in which they were read
-	errors  []Error          //
-	more    int              // errors beyond maxErrors
-	notices []Notice         //
-	places  map[string]place // by path, every key and list entry that was written
+	files   []string                          // in the order in which they were read
+	errors  []Error                           //
+	more    int                               // errors beyond maxErrors
+	notices []Notice                          //
+	places  map[string]place                  // by path, every key and list entry that was written
+	routes  map[*Service]map[operation]*Route // of the checks, by operation without names of wildcards
 }
 
 // place is where a key and its value stand.
@@ -137,9 +138,10 @@ type entry struct {
 // mapping returns the entries of a mapping in the order of the file.
 func (r *reader) mapping(w written, what string) ([]entry, bool) {
 	var pairs []*ast.MappingValueNode
+	brackets := false
 	switch n := w.node.(type) {
 	case *ast.MappingNode:
-		pairs = n.Values
+		pairs, brackets = n.Values, n.IsFlowStyle
 	case *ast.MappingValueNode:
 		pairs = []*ast.MappingValueNode{n}
 	default:
@@ -149,9 +151,22 @@ func (r *reader) mapping(w written, what string) ([]entry, bool) {
 	entries := make([]entry, 0, len(pairs))
 	for _, p := range pairs {
 		key := startOf(p.Key)
+		if !brackets && outdented(p) {
+			r.fail(posOf(w.file, startOf(p.Value)), "the value is not indented below its key", "write it on the line of the key, or further to the right")
+		}
 		entries = append(entries, entry{key.Value, written{w.file, pathOf(w.path, key.Value), posOf(w.file, key), p.Value}})
 	}
 	return entries, true
+}
+
+// outdented says whether a value stands on a later line than its key, no
+// further to the right: YAML lets entries of a list alone do so.
+func outdented(p *ast.MappingValueNode) bool {
+	if p.Value == nil || p.Value.Type() == ast.NullType || p.Value.Type() == ast.SequenceType {
+		return false
+	}
+	key, value := startOf(p.Key).Position, startOf(p.Value).Position
+	return value.Line > key.Line && value.Column <= key.Column
 }
 
 // list returns the entries of a list.

@@ -10,9 +10,14 @@ import (
 	"slices"
 )
 
-// maxServices bounds the work of the checks, some of which compare each service
+// The bounds of a zone: some checks, and the matchers of the gateway, compare each
 // with each other.
-const maxServices = 2000
+const (
+	maxServices  = 2000
+	maxListeners = 100
+	maxRoutes    = 10_000
+	maxCalls     = 10_000
+)
 
 // The defaults that depend on other parts of the map; the rest stand in the
 // table of keys.
@@ -28,11 +33,8 @@ func (r *reader) finish(file, base string, m *mapFile) (*Zone, error) {
 	z := &m.Zone
 	z.File = file
 	r.bind(m)
-	if len(z.Services) <= maxServices {
+	if r.bounded(z) {
 		r.check(z)
-	} else {
-		s := z.Services[maxServices]
-		r.fail(s.Pos, fmt.Sprintf("more than %d services", maxServices), "spread them over several zones")
 	}
 	if err := r.err(); err != nil {
 		return nil, err
@@ -49,6 +51,31 @@ func (r *reader) finish(file, base string, m *mapFile) (*Zone, error) {
 	slices.SortStableFunc(r.notices, func(a, b Notice) int { return order(a.Pos, b.Pos) })
 	z.Notices = r.notices
 	return z, nil
+}
+
+// bounded refuses a zone that is too large to be checked.
+func (r *reader) bounded(z *Zone) bool {
+	var routes []*Route
+	var calls []Call
+	for _, s := range z.Services {
+		routes, calls = append(routes, s.Routes...), append(calls, s.Calls...)
+	}
+	var at Pos
+	var what string
+	switch {
+	case len(z.Services) > maxServices:
+		at, what = z.Services[maxServices].Pos, fmt.Sprintf("%d services", maxServices)
+	case len(z.Listeners) > maxListeners:
+		at, what = r.at(pathOf("listeners", z.Listeners[maxListeners].Name)).key, fmt.Sprintf("%d listeners", maxListeners)
+	case len(routes) > maxRoutes:
+		at, what = routes[maxRoutes].Pos, fmt.Sprintf("%d routes", maxRoutes)
+	case len(calls) > maxCalls:
+		at, what = calls[maxCalls].Pos, fmt.Sprintf("%d calls", maxCalls)
+	default:
+		return true
+	}
+	r.fail(at, "more than "+what, "spread the services over several zones")
+	return false
 }
 
 // bind fills in the defaults that depend on other parts of the map.

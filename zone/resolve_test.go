@@ -85,15 +85,31 @@ func TestPathsAreOfTheMap(t *testing.T) {
 func TestNotEnforced(t *testing.T) {
 	z := mustParse(t, string(everything(t)))
 	for _, c := range []struct{ service, route, want string }{
-		{"front", "GET /short", "proof"},
-		{"front", "PUT /things/{id}", "max_age mfa once proof"},
-		{"front", "GET /live", "proof stream"},
-		{"front", "POST /files", "proof signed upload"},
-		{"back", "GET /back", "sidecar"},
+		{"front", "GET /short", ""},
+		{"front", "PUT /things/{id}", "max_age mfa once"},
+		{"front", "GET /live", "stream"},
+		{"front", "POST /files", "signed upload"},
+		{"back", "GET /back", ""},
 	} {
 		for _, rt := range z.Service(c.service).Routes {
 			if rt.Pattern() == c.route && strings.Join(rt.NotEnforced, " ") != c.want {
 				t.Errorf("%s: not enforced %v, want %s", c.route, rt.NotEnforced, c.want)
+			}
+		}
+	}
+	// A proof that nobody checks closes what it was written for.
+	z = mustParse(t, `
+zone: shop.example
+services:
+  one: {upstream: "unix:/one", proof: mac, routes: {GET /one: anonymous}}
+  two: {upstream: "unix:/two", routes: {GET /two: {allow: anonymous, proof: signature}, GET /open: anonymous}}
+`)
+	for pattern, want := range map[string]string{"GET /one": "proof", "GET /two": "proof", "GET /open": ""} {
+		for _, s := range z.Services {
+			for _, rt := range s.Routes {
+				if rt.Pattern() == pattern && strings.Join(rt.NotEnforced, " ") != want {
+					t.Errorf("%s without an inner door: not enforced %v, want %q", pattern, rt.NotEnforced, want)
+				}
 			}
 		}
 	}

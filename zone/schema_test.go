@@ -80,6 +80,13 @@ func TestSchemaTakesGoodMaps(t *testing.T) {
 		}
 		tried++
 	}
+	linkLocal := []byte("zone: a.example\nlisteners: {public: {address: '[fe80::1%eth-0]:8443'}}\n")
+	if _, err := Parse("map", linkLocal); err != nil {
+		t.Errorf("link-local address: %v, want none", err)
+	}
+	if err := schema.Validate(plainTree(t, linkLocal)); err != nil {
+		t.Errorf("link-local address: %v, want valid", err)
+	}
 	if err := schema.Validate(plainTree(t, Starter("shop.example"))); err != nil {
 		t.Errorf("starter: %v, want valid", err)
 	}

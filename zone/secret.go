@@ -25,7 +25,23 @@ func secret() typ[Secret] {
 				"%s: a secret stands in the map in clear", nameOf(w.path))
 			return Secret{}, false
 		}
+		if isMapping(w) && !r.secretKeys(w) {
+			return Secret{}, false
+		}
 		return of.read(r, w)
 	}
 	return t
+}
+
+// secretKeys refuses other keys than those of a secret and does not print them:
+// who forgets the key writes {the secret itself}.
+func (r *reader) secretKeys(w written) bool {
+	entries, ok := r.mapping(w, "{file: PATH} or {env: NAME}")
+	for _, e := range entries {
+		if e.name != "file" && e.name != "env" {
+			r.fail(e.value.key, nameOf(w.path)+": a secret has no such key", "write {file: PATH} or {env: NAME}; if the key is the secret itself, change the secret")
+			ok = false
+		}
+	}
+	return ok
 }

@@ -44,10 +44,15 @@ type SliceRoute struct {
 	EncodedSlash bool         `json:"encoded_slash,omitempty"`
 	Stream       string       `json:"stream,omitempty"`
 	Proof        string       `json:"proof,omitempty"`
-	BodyLimit    int64        `json:"body_limit,omitempty"`   // bytes; the listener's limits.body
-	Callers      []string     `json:"callers,omitempty"`      // services whose calls name this operation, sorted
-	NotEnforced  []string     `json:"not_enforced,omitempty"` // why the route is refused whoever asks
-	Critical     []string     `json:"critical,omitempty"`     // members that a reader must know (compare crit, RFC 7515 section 4.1.11)
+	BodyLimit    int64        `json:"body_limit,omitempty"` // bytes; the listener's limits.body
+
+	// The services whose calls name this operation, sorted: with the token in
+	// hand, and `as: service`, with a token of their own.
+	Callers        []string `json:"callers,omitempty"`
+	ServiceCallers []string `json:"service_callers,omitempty"`
+
+	NotEnforced []string `json:"not_enforced,omitempty"` // why the route is refused whoever asks
+	Critical    []string `json:"critical,omitempty"`     // members that a reader must know (compare crit, RFC 7515 section 4.1.11)
 }
 
 // SliceOwner is an ownership check.
@@ -71,12 +76,17 @@ type SliceCall struct {
 	Path         string          `json:"path"` // as the callee's route declares it
 	EncodedSlash bool            `json:"encoded_slash,omitempty"`
 	AsService    bool            `json:"as_service,omitempty"`
-	Upstreams    []SliceUpstream `json:"upstreams"`
+	Proof        string          `json:"proof,omitempty"`      // that the callee's route demands
+	Stream       string          `json:"stream,omitempty"`     // of the callee's route
+	BodyLimit    int64           `json:"body_limit,omitempty"` // bytes; of the callee's route
+	InnerDoor    bool            `json:"inner_door,omitempty"` // the callee is reached over mutual TLS with proof, never in plain
+	Upstreams    []SliceUpstream `json:"upstreams"`            // of the inner door where there is one
+	Critical     []string        `json:"critical,omitempty"`   // members that a reader must know
 }
 
 // SliceUpstream is an instance of the callee.
 type SliceUpstream struct {
-	Scheme  string `json:"scheme"`  // http, https
+	Scheme  string `json:"scheme"`  // http; https: mutual TLS, over unix sockets too
 	Network string `json:"network"` // tcp, unix
 	Address string `json:"address"` // host:port or socket path
 }
@@ -107,7 +117,7 @@ func (z *Zone) sliceRoute(svc *Service, rt *Route) SliceRoute {
 		Listener: rt.Listener, Method: rt.Method, Path: rt.Path,
 		Allow: rt.Allow.Kinds(), Roles: rt.Roles, Scopes: rt.Scopes,
 		EncodedSlash: rt.EncodedSlash, Stream: rt.Stream.String(), Proof: rt.Proof.String(),
-		Callers: z.callers(svc, rt), NotEnforced: rt.NotEnforced,
+		Callers: z.callers(svc, rt, false), ServiceCallers: z.callers(svc, rt, true), NotEnforced: rt.NotEnforced,
 	}
 	if l := z.Listener(rt.Listener); l != nil {
 		sr.BodyLimit = l.Limits.Body
@@ -121,13 +131,13 @@ func (z *Zone) sliceRoute(svc *Service, rt *Route) SliceRoute {
 	return sr
 }
 
-// callers names the services that may call a route with the token in hand. A
-// call `as: service` does not count: it is not enforced yet, so it is not open.
-func (z *Zone) callers(svc *Service, rt *Route) []string {
+// callers names the services that may call a route: with the token in hand, or
+// as themselves.
+func (z *Zone) callers(svc *Service, rt *Route, asService bool) []string {
 	var names []string
 	for _, s := range z.Services {
 		if slices.ContainsFunc(s.Calls, func(c Call) bool {
-			return !c.AsService && c.Service == svc.Name && c.Method == rt.Method && c.Path == rt.Path
+			return c.AsService == asService && c.Service == svc.Name && c.Method == rt.Method && c.Path == rt.Path
 		}) {
 			names = append(names, s.Name)
 		}
@@ -142,15 +152,35 @@ func (z *Zone) sliceCall(c Call) SliceCall {
 	if callee == nil {
 		return sc
 	}
-	for _, u := range callee.Upstreams {
-		sc.Upstreams = append(sc.Upstreams, SliceUpstream{u.Scheme, u.Network, u.Address})
-	}
+	sc.InnerDoor, sc.Upstreams = callee.InnerDoor(), innerDoors(callee)
 	for _, rt := range callee.Routes {
-		if rt.Method == c.Method && rt.Path == c.Path {
-			sc.EncodedSlash = rt.EncodedSlash
+		if rt.Method != c.Method || rt.Path != c.Path {
+			continue
+		}
+		sc.EncodedSlash, sc.Proof, sc.Stream = rt.EncodedSlash, rt.Proof.String(), rt.Stream.String()
+		if l := z.Listener(rt.Listener); l != nil {
+			sc.BodyLimit = l.Limits.Body
 		}
 	}
 	return sc
+}
+
+// innerDoors are the addresses at which a service is called: those of its inner door
+// where it has one, which are never plain.
+func innerDoors(callee *Service) []SliceUpstream {
+	list := []SliceUpstream{}
+	if callee.Sidecar != "" {
+		return append(list, SliceUpstream{"https", "tcp", callee.Sidecar})
+	}
+	for _, u := range callee.Upstreams {
+		switch {
+		case !callee.Embedded:
+			list = append(list, SliceUpstream{u.Scheme, u.Network, u.Address})
+		case u.Scheme == "https" || u.Network == "unix":
+			list = append(list, SliceUpstream{"https", u.Network, u.Address})
+		}
+	}
+	return list
 }
 
 // ParseSlice reads a slice. It refuses another version and a slice that names no
@@ -199,8 +229,19 @@ func (sr *SliceRoute) Route() *Route {
 }
 
 // Route returns the called operation in the types of the model, for a Matcher.
+// What it does not know it names in NotEnforced, which refuses the call.
 func (sc *SliceCall) Route() *Route {
-	return &Route{Method: sc.Method, Path: sc.Path, EncodedSlash: sc.EncodedSlash}
+	rt := &Route{Method: sc.Method, Path: sc.Path, EncodedSlash: sc.EncodedSlash}
+	if sc.Proof != "" {
+		rt.Proof = known(rt, "proof", proofWords(), sc.Proof)
+	}
+	if sc.Stream != "" {
+		rt.Stream = known(rt, "stream", streamWords(), sc.Stream)
+	}
+	for _, name := range sc.Critical {
+		rt.NotEnforced = append(rt.NotEnforced, "critical: "+name)
+	}
+	return rt
 }
 
 // known returns the value of a word. A word that it does not know refuses the route.

@@ -15,7 +15,7 @@ import (
 func sliceZone() *Zone {
 	orders := &Service{
 		Name: "orders", Embedded: true, Health: "/healthz",
-		Upstreams: []Upstream{{Scheme: "http", Network: "tcp", Address: "127.0.0.1:9002"}},
+		Upstreams: []Upstream{{Scheme: "https", Network: "tcp", Address: "127.0.0.1:9002"}},
 		Routes: []*Route{
 			{Listener: "public", Method: "GET", Path: "/orders/{id}", Allow: AllowUser, Owner: Owner{OwnerResponse, "/customer"},
 				Params: []Param{{Name: "id", Kind: ParamUUID}, {Name: "lang", Kind: ParamEnum, Enum: []string{"de", "en"}}, {Name: "sku", Kind: ParamRegexp, Regexp: "[A-Z]+"}}},
@@ -33,7 +33,7 @@ func sliceZone() *Zone {
 		Name:      "accounts",
 		Upstreams: []Upstream{{Scheme: "http", Network: "unix", Address: "/run/accounts.sock"}, {Scheme: "http", Network: "tcp", Address: "127.0.0.1:9003"}},
 		Routes: []*Route{
-			{Method: "GET", Path: "/accounts/{id}", Allow: AllowService, EncodedSlash: true},
+			{Method: "GET", Path: "/accounts/{id}", Allow: AllowService, EncodedSlash: true, Proof: ProofSignature, Stream: StreamSSE},
 			{Method: "POST", Path: "/accounts", Allow: AllowService},
 		},
 		Calls: []Call{{Service: "orders", Method: "GET", Path: "/orders/{id}"}},
@@ -97,8 +97,64 @@ func TestSliceCallers(t *testing.T) {
 	if got := s.Routes[0].Callers; !slices.Equal(got, []string{"orders"}) {
 		t.Errorf("callers of GET /accounts/{id} = %q, want orders", got)
 	}
+	if got := s.Routes[0].ServiceCallers; len(got) != 0 {
+		t.Errorf("service callers of GET /accounts/{id} = %q, want none: the call passes on the token in hand", got)
+	}
+	if got := s.Routes[1].ServiceCallers; !slices.Equal(got, []string{"orders"}) {
+		t.Errorf("service callers of POST /accounts = %q, want orders", got)
+	}
 	if got := s.Routes[1].Callers; len(got) != 0 {
-		t.Errorf("callers of POST /accounts = %q: a call `as: service` is not open yet", got)
+		t.Errorf("callers of POST /accounts = %q: a call `as: service` does not carry a user", got)
+	}
+}
+
+// TestSliceCallDoors: who has an inner door is called there and never in plain.
+func TestSliceCallDoors(t *testing.T) {
+	plain := []Upstream{{Scheme: "http", Network: "tcp", Address: "127.0.0.1:1"}, {Scheme: "http", Network: "unix", Address: "/run/a"}}
+	for _, tt := range []struct {
+		name   string
+		callee Service
+		inner  bool
+		want   []SliceUpstream
+	}{
+		{"none", Service{Upstreams: plain}, false, []SliceUpstream{{"http", "tcp", "127.0.0.1:1"}, {"http", "unix", "/run/a"}}},
+		{"sidecar", Service{Upstreams: plain, Sidecar: "10.0.0.1:9502"}, true, []SliceUpstream{{"https", "tcp", "10.0.0.1:9502"}}},
+		{"embedded", Service{Upstreams: append(plain, Upstream{Scheme: "https", Network: "tcp", Address: "10.0.0.1:2"}), Embedded: true}, true,
+			[]SliceUpstream{{"https", "unix", "/run/a"}, {"https", "tcp", "10.0.0.1:2"}}},
+		{"embedded, plain only", Service{Upstreams: plain[:1], Embedded: true}, true, []SliceUpstream{}},
+	} {
+		callee := tt.callee
+		callee.Name = "b"
+		callee.Routes = []*Route{{Method: "POST", Path: "/b", Listener: "public", Proof: ProofChannel, Stream: StreamSSE}}
+		z := &Zone{Name: "z", Listeners: []*Listener{{Name: "public", Limits: Limits{Body: 7}}}, Services: []*Service{
+			{Name: "a", Calls: []Call{{Service: "b", Method: "POST", Path: "/b"}}}, &callee,
+		}}
+		s, _ := z.Slice("a")
+		got := s.Calls[0]
+		if got.InnerDoor != tt.inner || !reflect.DeepEqual(got.Upstreams, tt.want) {
+			t.Errorf("%s: inner door %v, upstreams %v; want %v, %v", tt.name, got.InnerDoor, got.Upstreams, tt.inner, tt.want)
+		}
+		if got.Proof != "channel" || got.Stream != "sse" || got.BodyLimit != 7 {
+			t.Errorf("%s: the call does not say what the route says: %+v", tt.name, got)
+		}
+	}
+}
+
+func TestSliceCallRefusesUnknownWords(t *testing.T) {
+	for _, tt := range []struct{ call, want string }{
+		{`{"method":"GET","path":"/","proof":"signature","stream":"sse"}`, ""},
+		{`{"method":"GET","path":"/","newer":1}`, ""},
+		{`{"method":"GET","path":"/","proof":"quantum"}`, "proof: quantum"},
+		{`{"method":"GET","path":"/","stream":"webtransport"}`, "stream: webtransport"},
+		{`{"method":"GET","path":"/","critical":["shiny"]}`, "critical: shiny"},
+	} {
+		var sc SliceCall
+		if err := json.Unmarshal([]byte(tt.call), &sc); err != nil {
+			t.Fatalf("%s: %v", tt.call, err)
+		}
+		if got := strings.Join(sc.Route().NotEnforced, ","); got != tt.want {
+			t.Errorf("%s: not enforced %q, want %q", tt.call, got, tt.want)
+		}
 	}
 }
 

@@ -36,14 +36,18 @@ func (r *reader) document(file string, data []byte) (root ast.Node) {
 		r.fail(at(i), "the file is not plain UTF-8 text", "save it as UTF-8 without control characters")
 		return nil
 	}
+	if i := strings.IndexFunc(string(data), deceives); i >= 0 {
+		r.fail(at(i), "a character that turns or breaks the line unseen", "remove it")
+		return nil
+	}
 	defer func() {
 		if p := recover(); p != nil { // a fault of the YAML library must not become ours
 			r.fail(at(0), "the file cannot be read as YAML", "simplify it: mappings, lists and words are all that a map needs")
 			root = nil
 		}
 	}()
-	tokens := join(lexer.Tokenize(string(data)))
-	if !r.plain(file, tokens, yamlBounds{tokens: maxTokens}) {
+	tokens := join(lexer.Tokenize(trimLines(data)))
+	if !r.plain(file, tokens, yamlBounds{tokens: maxTokens}) || !r.spelled(file, tokens) {
 		return nil
 	}
 	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // duplicates are told with both places by the reader
@@ -85,8 +89,14 @@ func (r *reader) plain(file string, tokens token.Tokens, bounds yamlBounds) bool
 		case token.CommentType, token.DirectiveType:
 		case token.DocumentEndType:
 			ended = true
-		case token.DocumentHeaderType:
-			ended = ended || begun // a second one begins
+		default:
+			if ended || begun && t.Type == token.DocumentHeaderType {
+				r.fail(posOf(file, t), "several documents in one file", "keep one; more services go into files named by include")
+				return false
+			}
+			begun = true
+		}
+		switch t.Type {
 		case token.MappingStartType, token.SequenceStartType:
 			brackets++
 		case token.MappingEndType, token.SequenceEndType:
@@ -96,12 +106,6 @@ func (r *reader) plain(file string, tokens token.Tokens, bounds yamlBounds) bool
 				line, dashes = t.Position.Line, 0
 			}
 			dashes++
-		default:
-			begun = true
-			if ended {
-				r.fail(posOf(file, t), "several documents in one file", "keep one; more services go into files named by include")
-				return false
-			}
 		}
 		if brackets > maxDepth || dashes > maxDepth || t.Position.IndentNum > 8*maxDepth {
 			r.fail(posOf(file, t), "too deeply nested", "a map has at most 10 levels")
@@ -163,7 +167,7 @@ func join(tokens token.Tokens) token.Tokens {
 			next := tokens[i:]
 			switch {
 			case len(next) > 2 && next[1].Type == token.MappingValueType && isPlain(next[2]) && touch(next[:3]):
-				t.Type, t.Value = token.StringType, t.Value+":"+next[2].Value
+				t.Type, t.Value, t.Origin = token.StringType, t.Value+":"+next[2].Value, t.Origin+":"+next[2].Origin
 				i += 2
 			case len(next) > 3 && routeHead.MatchString(t.Value) && next[1].Type == token.MappingStartType &&
 				next[2].Type == token.StringType && next[3].Type == token.MappingEndType && touch(next[:4]):
@@ -208,11 +212,15 @@ func touch(tokens token.Tokens) bool {
 	return true
 }
 
-// invalid returns the offset of the first byte that is not text, -1 for none.
+// invalid returns the offset of the first byte that is not text, -1 for none. A
+// carriage return alone is none: it ends a line for YAML and for few others, so
+// what stands behind it would be read and not be seen.
 func invalid(data []byte) int {
 	for i := 0; i < len(data); {
 		c, size := utf8.DecodeRune(data[i:])
-		if c == utf8.RuneError && size == 1 || c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7F {
+		switch {
+		case c == utf8.RuneError && size == 1, c == 0x7F, c < ' ' && c != '\n' && c != '\r' && c != '\t',
+			c == '\r' && (i+1 == len(data) || data[i+1] != '\n'):
 			return i
 		}
 		i += size

@@ -42,8 +42,8 @@ func unattested(selectors map[string][]string) bool {
 func servicesType() typ[[]*Service] {
 	reserved := name()
 	names := scalar("service name", reserved.doc, `^[a-z][a-z0-9-]*$`, func(s string) (string, error) {
-		if s == "gateway" || s == "control" {
-			return "", wrong("choose another name", "%s is the identity of a part of Sallyport", quote(s))
+		if s == "gateway" || s == "control" || s == "sidecar" {
+			return "", wrong("choose another name", "%s is the name of a part of Sallyport", quote(s))
 		}
 		return reserved.parse(s)
 	})

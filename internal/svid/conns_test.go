@@ -2,6 +2,7 @@ package svid
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -170,6 +171,39 @@ func TestConnectionEndsWithCertificate(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestOwnCertificateEndsConnection: also when the other side does not look.
+func TestOwnCertificateEndsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		zone := newAuthority(t, testZone, time.Now())
+		short, long := NewSource(nil), zone.source("gateway", time.Now)
+		short.Set(zone.identity("orders", time.Now(), time.Minute))
+		for name, make := range map[string]func(a, b net.Conn) (ours *Conns, theirs *tls.Conn){
+			"as a server": func(a, b net.Conn) (*Conns, *tls.Conn) {
+				conns := NewConns(nil)
+				s, _ := conns.Listener(&once{conn: a}, ServerTLS(short, allowAll)).Accept()
+				go func() { _ = s.(*tls.Conn).Handshake() }()
+				return conns, tls.Client(b, ClientTLS(long, mustID(t, "orders")))
+			},
+			"as a client": func(a, b net.Conn) (*Conns, *tls.Conn) {
+				conns := NewConns(nil)
+				go func() { _, _ = conns.Client(t.Context(), a, ClientTLS(short, mustID(t, "gateway"))) }()
+				return conns, tls.Server(b, ServerTLS(long, allowAll))
+			},
+		} {
+			short.Set(zone.identity("orders", time.Now(), time.Minute))
+			began := time.Now()
+			conns, theirs := make(pipe())
+			if err := theirs.Handshake(); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			_, err := theirs.Read([]byte{0})
+			if lived := time.Since(began); err == nil || lived != time.Minute || conns.Len() != 0 {
+				t.Errorf("%s: %v after %s, %d connections; want the end after a minute", name, err, lived, conns.Len())
+			}
+		}
+	})
 }
 
 // TestHostSlept: when the clock jumps, a connection is found out within a minute

@@ -1,15 +1,15 @@
 package svid
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 )
 
 // DefaultSocket is the path at which a zone of this host serves the Workload
 // API when nobody named another folder: /run/sallyport for root, else the
-// user's runtime folder (XDG Base Directory Specification), else a folder of the
-// user's in the one for temporary files.
+// user's runtime folder (XDG Base Directory Specification). It is never in a
+// folder where another user could be first.
 func DefaultSocket() string {
 	const name = "workload.sock"
 	switch runtime := os.Getenv("XDG_RUNTIME_DIR"); {
@@ -18,5 +18,5 @@ func DefaultSocket() string {
 	case filepath.IsAbs(runtime):
 		return filepath.Join(runtime, "sallyport", name)
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("sallyport-%d", os.Geteuid()), name)
+	return filepath.Join("/run/user", strconv.Itoa(os.Geteuid()), "sallyport", name)
 }

@@ -60,14 +60,14 @@ func socketPath(address string) (string, error) {
 	return path, nil
 }
 
-func unixClient(path string) *http.Client {
+func unixClient(path string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("a Workload API does not redirect") },
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{Timeout: handshakeTimeout}).DialContext(ctx, "unix", path)
+				return dial(ctx, "unix", path)
 			},
 			Protocols:              protocols,
 			DisableCompression:     true,

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -75,6 +76,20 @@ func newIdentity(chainDER [][]byte, key crypto.Signer, roots []*x509.Certificate
 	i.Certificate.PrivateKey, i.Certificate.Leaf = key, peer.Leaf
 	return i, nil
 }
+
+// String names the identity; its key is never printed.
+func (i Identity) String() string {
+	return fmt.Sprintf("%s until %s", i.ID, i.NotAfter.Format(time.RFC3339))
+}
+
+// GoString is String: %#v does not print the key either.
+func (i Identity) GoString() string { return i.String() }
+
+// LogValue is String.
+func (i Identity) LogValue() slog.Value { return slog.StringValue(i.String()) }
+
+// MarshalText is String, so that no key gets into JSON.
+func (i Identity) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 
 // withRoot is the certificate with the root at the end of its chain, for a
 // joiner, who knows the root by its digest only.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,6 +90,24 @@ func TestNewIdentity(t *testing.T) {
 		}
 		if _, err := NewIdentity(s.chain.Certificate, s.chain.PrivateKey.(*ecdsa.PrivateKey), roots); err == nil {
 			t.Errorf("%s: an identity was made of it", s.name)
+		}
+	}
+}
+
+func TestIdentityHidesItsKey(t *testing.T) {
+	i := newAuthority(t, testZone, day()).identity("orders", day(), time.Hour)
+	js, err := json.Marshal(map[string]any{"pointer": i, "value": *i})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := i.Certificate.PrivateKey.(*ecdsa.PrivateKey)
+	raw, err := secret.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(js), fmt.Sprintf("%v %+v %#v %s", i, *i, *i, i), i.LogValue().String()} {
+		if !strings.Contains(text, "spiffe://shop.example/orders until 2026-03-01T13:00:00Z") || len(text) > 300 || strings.Contains(text, base64.StdEncoding.EncodeToString(raw)) {
+			t.Errorf("an identity prints as %s", text)
 		}
 	}
 }

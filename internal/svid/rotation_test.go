@@ -116,19 +116,48 @@ func TestRetire(t *testing.T) {
 			orders, gateway := NewSource(nil), NewSource(nil)
 			turn(t, zone, orders, "orders", 2*time.Second)
 			turn(t, zone, gateway, "gateway", 2*time.Second)
-			d := openDoor(t, orders, allowAll, http.HandlerFunc(whoIsIt))
+			d := openDoor(t, orders, allowAll, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n, _ := io.Copy(io.Discard, r.Body)
+				time.Sleep(90 * time.Millisecond) // most of the time one is under way
+				_, _ = fmt.Fprint(w, n)
+			}))
 			base.IdleConnTimeout = time.Second / 2
 			client, conns := clientOf(t, gateway, mustID(t, "orders"), d, base, true)
 			most := 0
 			for i := range 100 {
-				if _, err := say(client); err != nil {
+				if _, err := post(client, 10); err != nil {
 					t.Errorf("%s: request %d: %v", proto, i, err)
 				}
 				most = max(most, conns.Len())
-				time.Sleep(97 * time.Millisecond)
+				time.Sleep(7 * time.Millisecond)
 			}
 			if most > 2 {
 				t.Errorf("%s: up to %d connections at once, want the old and the new", proto, most)
+			}
+		})
+	}
+}
+
+// TestTransportAlone: the client's care suffices where only the server's
+// certificate is short and the server says nothing.
+func TestTransportAlone(t *testing.T) {
+	for proto, base := range protocols() {
+		synctest.Test(t, func(t *testing.T) {
+			zone := newAuthority(t, testZone, time.Now())
+			orders := NewSource(nil)
+			turn(t, zone, orders, "orders", 2*time.Second)
+			d := openDoor(t, orders, allowAll, nil)
+			d.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // no Retire
+				n, _ := io.Copy(io.Discard, r.Body)
+				time.Sleep(90 * time.Millisecond)
+				_, _ = fmt.Fprint(w, n)
+			})
+			client, _ := clientOf(t, zone.source("gateway", time.Now), mustID(t, "orders"), d, base, false)
+			for i := range 100 {
+				if _, err := post(client, 10); err != nil {
+					t.Errorf("%s: request %d: %v", proto, i, err)
+				}
+				time.Sleep(7 * time.Millisecond)
 			}
 		})
 	}
@@ -154,6 +183,38 @@ type closing struct {
 }
 
 func (c *closing) Close() error { c.closed = true; return nil }
+
+// TestTransportTakesTheNewIdentity: from the next request on.
+func TestTransportTakesTheNewIdentity(t *testing.T) {
+	for proto, base := range protocols() {
+		synctest.Test(t, func(t *testing.T) {
+			zone := newAuthority(t, testZone, time.Now())
+			gateway := zone.source("gateway", time.Now)
+			var seen []*big.Int
+			d := openDoor(t, zone.source("orders", time.Now), allowAll, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				peer, _ := PeerFrom(r.Context())
+				seen = append(seen, peer.Leaf.SerialNumber)
+			}))
+			client, conns := clientOf(t, gateway, mustID(t, "orders"), d, base, false)
+			for range 3 {
+				next := zone.identity("gateway", time.Now(), time.Hour)
+				gateway.Set(next)
+				for range 2 {
+					if _, err := say(client); err != nil {
+						t.Fatal(err)
+					}
+					if last := seen[len(seen)-1]; last.Cmp(next.Certificate.Leaf.SerialNumber) != 0 {
+						t.Errorf("%s: request %d came with %x, want the new certificate %x", proto, len(seen), last, next.Certificate.Leaf.SerialNumber)
+					}
+				}
+				synctest.Wait()
+				if n := conns.Len(); n != 1 {
+					t.Errorf("%s: %d connections, want the new one only", proto, n)
+				}
+			}
+		})
+	}
+}
 
 // TestTransportKeepsOneConnection: as long as nothing changes, and when the
 // identity cannot be renewed until its end.

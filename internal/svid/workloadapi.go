@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 )
@@ -26,6 +27,8 @@ type WorkloadAPI struct {
 	Service string
 
 	Log *slog.Logger // nil: slog.Default()
+
+	dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the socket; tests have one of their own
 }
 
 // Run fills s and keeps it fresh until ctx ends, then it returns nil. The stream
@@ -41,7 +44,10 @@ func (w WorkloadAPI) Run(ctx context.Context, s *Source) error {
 	if err != nil {
 		return fmt.Errorf("svid: Workload API: %w", err)
 	}
-	client := unixClient(path)
+	if w.dial == nil {
+		w.dial = (&net.Dialer{Timeout: handshakeTimeout}).DialContext
+	}
+	client := unixClient(path, w.dial)
 	defer client.CloseIdleConnections()
 	failures := 0
 	for {

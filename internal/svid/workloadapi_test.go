@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -206,7 +207,7 @@ func TestWorkloadAPIDenied(t *testing.T) {
 	}
 	serveEndpoint(t, e)
 	var log lockedBuffer
-	s, stop := start(t, WorkloadAPI{Socket: e.path, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	s, stop := start(t, WorkloadAPI{Socket: e.path, Log: newTextLog(&log)})
 	until(t, s, "an identity", func(i *Identity, err error) bool { return err == nil })
 	e.more <- struct{}{}
 	<-away
@@ -226,6 +227,10 @@ func TestWorkloadAPIDenied(t *testing.T) {
 	if strings.Contains(log.String(), "PRIVATE") {
 		t.Error("the log holds a key")
 	}
+}
+
+func newTextLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 type lockedBuffer struct {
@@ -251,28 +256,33 @@ func TestWorkloadAPIBadMessages(t *testing.T) {
 	zone := newAuthority(t, testZone, time.Now())
 	imposter := newAuthority(t, testZone, time.Now())
 	good := func() *workload.X509SVID { return zone.carry("orders", time.Hour) }
-	for name, spoil := range map[string]func(*workload.X509SVID){
-		"no key":              func(m *workload.X509SVID) { m.X509SvidKey = nil },
-		"no bundle":           func(m *workload.X509SVID) { m.Bundle = nil },
-		"no certificate":      func(m *workload.X509SVID) { m.X509Svid = nil },
-		"no ID":               func(m *workload.X509SVID) { m.SpiffeId = "" },
-		"another ID":          func(m *workload.X509SVID) { m.SpiffeId = "spiffe://shop.example/order" },
-		"an ID that is none":  func(m *workload.X509SVID) { m.SpiffeId = "orders" },
-		"another's key":       func(m *workload.X509SVID) { m.X509SvidKey = zone.carry("orders", time.Hour).X509SvidKey },
-		"a key that is none":  func(m *workload.X509SVID) { m.X509SvidKey = []byte("PRIVATE") },
-		"a foreign bundle":    func(m *workload.X509SVID) { m.Bundle = imposter.root.Raw },
-		"a chain cut short":   func(m *workload.X509SVID) { m.X509Svid = m.X509Svid[:len(m.X509Svid)-1] },
-		"larger than allowed": func(m *workload.X509SVID) { m.Bundle = bytes.Repeat(m.Bundle, maxMessage/len(m.Bundle)+1) },
+	for name, spoil := range map[string]func(*workload.X509SVID, *workload.X509SVIDResponse){
+		"no key":             func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.X509SvidKey = nil },
+		"no bundle":          func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.Bundle = nil },
+		"no certificate":     func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.X509Svid = nil },
+		"no ID":              func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.SpiffeId = "" },
+		"another ID":         func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.SpiffeId = "spiffe://shop.example/order" },
+		"an ID that is none": func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.SpiffeId = "orders" },
+		"another's key": func(m *workload.X509SVID, _ *workload.X509SVIDResponse) {
+			m.X509SvidKey = zone.carry("orders", time.Hour).X509SvidKey
+		},
+		"a key that is none": func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.X509SvidKey = []byte("PRIVATE") },
+		"a foreign bundle":   func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.Bundle = imposter.root.Raw },
+		"a chain cut short":  func(m *workload.X509SVID, _ *workload.X509SVIDResponse) { m.X509Svid = m.X509Svid[:len(m.X509Svid)-1] },
+		"larger than allowed": func(_ *workload.X509SVID, all *workload.X509SVIDResponse) {
+			all.Crl = [][]byte{make([]byte, maxMessage)}
+		},
 	} {
 		first := make(chan struct{})
 		e := &endpoint{say: func(stream int) (*workload.X509SVIDResponse, error) {
 			m := good()
+			all := &workload.X509SVIDResponse{Svids: []*workload.X509SVID{m}}
 			if stream == 1 {
-				spoil(m)
+				spoil(m, all)
 			} else {
 				<-first
 			}
-			return &workload.X509SVIDResponse{Svids: []*workload.X509SVID{m}}, nil
+			return all, nil
 		}}
 		serveEndpoint(t, e)
 		s, stop := start(t, WorkloadAPI{Socket: e.path, Service: "", Log: quietLog()})
@@ -322,7 +332,7 @@ func TestWorkloadAPILasting(t *testing.T) {
 func TestWorkloadAPIOfNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "api.sock")
 	var log lockedBuffer
-	s, stop := start(t, WorkloadAPI{Socket: path, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	s, stop := start(t, WorkloadAPI{Socket: path, Log: newTextLog(&log)})
 	zone := newAuthority(t, testZone, time.Now())
 	l, err := net.Listen("unix", path)
 	if err != nil {

@@ -1,0 +1,243 @@
+package sidecar
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport.dev/internal/problem"
+)
+
+func TestTheServiceSaysNothingOfTheInside(t *testing.T) {
+	b := newBed(t, serviceOn(t, func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		for _, name := range forgeries {
+			if name != "X-Käse" && !strings.Contains(name, ".") && insideSpelling(name) {
+				h[name] = []string{"forged", "forged"}
+			}
+		}
+		h["Txn-Token"], h["X-Caller"], h["X-Correlation-Id"] = []string{"forged"}, []string{"forged"}, []string{"forged"}
+		h["X-Ordinary"], h["X-Named"], h["Connection"] = []string{"passes"}, []string{"gone"}, []string{"X-Named"}
+		h["Trailer"] = []string{"X-User-Id, Sallyport-Reason"}
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "no")
+		h["X-User-Id"], h["Sallyport-Reason"] = []string{"forged"}, []string{"forged"}
+		h[http.TrailerPrefix+"X-Client-Id"] = []string{"forged"}
+	}))
+	interim := 0
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(int, textproto.MIMEHeader) error { interim++; return nil },
+	}), "GET", b.inner+"/open", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Txn-Token", b.guard.Token("anonymous"))
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := read(t, res); res.StatusCode != 403 || body != "no" {
+		t.Errorf("got %d %q, want the service's 403", res.StatusCode, body)
+	}
+	for _, fields := range []http.Header{res.Header, res.Trailer} {
+		for name, v := range fields {
+			if strings.Contains(strings.Join(v, ""), "forged") {
+				t.Errorf("the service said %s: %q", name, v)
+			}
+		}
+	}
+	if res.Header.Get(problem.ReasonHeader) != "" || res.Header.Get("X-Named") != "" || interim != 0 {
+		t.Errorf("got %v and %d interim answers, want neither reason, X-Named nor interim answers", res.Header, interim)
+	}
+	if res.Header.Get("X-Ordinary") != "passes" {
+		t.Errorf("positive control: got %v", res.Header)
+	}
+}
+
+func insideSpelling(name string) bool {
+	var buf [foldLimit]byte
+	n, _ := fold(&buf, name)
+	return insideName(n)
+}
+
+func TestServiceThatBreaksHTTP(t *testing.T) {
+	for _, c := range []struct{ name, answer string }{
+		{"closes at once", ""},
+		{"no HTTP", "hello\r\n\r\n"},
+		{"half a head", "HTTP/1.1 200 OK\r\nX: y\r\n"},
+		{"status 099", "HTTP/1.1 099 ?\r\nContent-Length: 0\r\n\r\n"},
+		{"status 999", "HTTP/1.1 999 ?\r\nContent-Length: 0\r\n\r\n"},
+		{"101 of nothing", "HTTP/1.1 101 Switching Protocols\r\n\r\nraw bytes"},
+		{"101 to a protocol", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nraw"},
+		{"two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"},
+		{"negative length", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"},
+		{"unknown coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: sugar\r\n\r\nab"},
+		{"large head", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", headMost+1) + "\r\n\r\n"},
+		{"interim answers for ever", strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n", 100)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(t, rawService(t, c.answer))
+			wantReason(t, b.ask("GET", "/open", b.guard.Token("anonymous"), nil), problem.UpstreamProtocol)
+			eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
+		})
+	}
+	b := newBed(t, rawService(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	if got := read(t, b.ask("GET", "/open", b.guard.Token("anonymous"), nil)); got != "ok" {
+		t.Errorf("positive control: got %q", got)
+	}
+}
+
+func TestAnswerThatEndsEarlyIsNotWhole(t *testing.T) {
+	for _, c := range []struct{ name, answer string }{
+		{"of a length", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"},
+		{"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"},
+		{"bad chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(t, rawService(t, c.answer))
+			res, err := b.tryAsk("GET", "/open", b.guard.Token("anonymous"), nil, nil)
+			if err != nil {
+				return // broken off before the head had left
+			}
+			defer func() { _ = res.Body.Close() }()
+			if body, err := io.ReadAll(res.Body); err == nil {
+				t.Errorf("got a whole answer of %q, want an error", body)
+			}
+		})
+	}
+}
+
+func TestServiceThatIsDown(t *testing.T) {
+	dead, alive := deadAddress(t), serviceOn(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "alive") })
+	b := newBed(t, dead)
+	wantReason(t, b.ask("GET", "/open", b.guard.Token("anonymous"), nil), problem.UpstreamUnreachable)
+
+	b = newBed(t, "["+dead+", "+alive+"]")
+	for range 4 { // each of the two is first in turn
+		b.sidecar.inbound.transport.CloseIdleConnections()
+		if got := read(t, b.ask("GET", "/open", b.guard.Token("anonymous"), nil)); got != "alive" {
+			t.Errorf("with one of two instances down: got %q, want alive", got)
+		}
+	}
+}
+
+// TestServiceThatIsSlow waits for nothing but the bounds themselves.
+func TestServiceThatIsSlow(t *testing.T) {
+	stall := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("head") {
+			_, _ = io.WriteString(w, "begun")
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+	}
+	short := 50 * time.Millisecond
+	for _, c := range []struct {
+		name, path string
+		set        func(*Config)
+		headed     bool // the head leaves, so that only the end can tell
+	}{
+		{"no head", "/open", func(c *Config) { c.HeadTime = short }, false},
+		{"whole time", "/open", func(c *Config) { c.AnswerTime = short }, false},
+		{"silent in the middle", "/open?head", func(c *Config) { c.PieceTime = short }, true},
+		{"whole time in the middle", "/open?head", func(c *Config) { c.AnswerTime = short }, true},
+		{"no head of a stream", "/live", func(c *Config) { c.AnswerTime = short }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(t, serviceOn(t, stall), func(cfg *Config, _ *door) { c.set(cfg) })
+			res := b.ask("GET", c.path, b.guard.Token("anonymous"), nil)
+			if !c.headed {
+				wantReason(t, res, problem.UpstreamTimeout)
+				return
+			}
+			defer func() { _ = res.Body.Close() }()
+			if body, err := io.ReadAll(res.Body); err == nil || string(body) != "begun" {
+				t.Errorf("got %q, %v, want the beginning and an error", body, err)
+			}
+		})
+	}
+}
+
+// TestStreamFlows opens a stream, lets an ordinary request run into the bound of
+// the whole time, and finds the older stream alive.
+func TestStreamFlows(t *testing.T) {
+	events := make(chan string)
+	b := newBed(t, serviceOn(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/live" {
+			<-r.Context().Done()
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		_ = http.NewResponseController(w).Flush()
+		for e := range events {
+			_, _ = fmt.Fprintf(w, "data: %s\n", e)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}), func(c *Config, _ *door) { c.AnswerTime = 100 * time.Millisecond })
+	res := b.ask("GET", "/live", b.guard.Token("anonymous"), nil) // the head comes before any event
+	defer func() { _ = res.Body.Close() }()
+	lines := bufio.NewReader(res.Body)
+	next := func(event string) {
+		t.Helper()
+		events <- event
+		if got, err := lines.ReadString('\n'); err != nil || got != "data: "+event+"\n" {
+			t.Fatalf("got %q, %v, want the event %s", got, err, event)
+		}
+	}
+	next("one")
+	next("two")
+	wantReason(t, b.ask("GET", "/open", b.guard.Token("anonymous"), nil), problem.UpstreamTimeout)
+	next("three")
+	if b.sidecar.handles.len() == 0 {
+		t.Error("the handle of an open stream was withdrawn")
+	}
+	close(events)
+	if rest, err := io.ReadAll(lines); err != nil || len(rest) != 0 {
+		t.Errorf("at the end: got %q, %v", rest, err)
+	}
+	eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
+}
+
+func TestSilentStreamEnds(t *testing.T) {
+	b := newBed(t, serviceOn(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}), func(c *Config, _ *door) { c.StreamIdle = 50 * time.Millisecond })
+	res := b.ask("GET", "/live", b.guard.Token("anonymous"), nil)
+	defer func() { _ = res.Body.Close() }()
+	if _, err := io.ReadAll(res.Body); err == nil {
+		t.Error("the stream ended as if it were whole")
+	}
+}
+
+// TestSenderThatStops: the service must not take half a body for a whole one,
+// and is not blamed.
+func TestSenderThatStops(t *testing.T) {
+	began, ended := make(chan struct{}), make(chan error, 1)
+	b := newBed(t, serviceOn(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = r.Body.Read(make([]byte, 3))
+		close(began)
+		_, err := io.ReadAll(r.Body)
+		ended <- err
+	}))
+	half, write := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(write, "abc")
+		<-began
+		_ = write.CloseWithError(io.ErrClosedPipe)
+	}()
+	if res, err := b.tryAsk("POST", "/open", b.guard.Token("anonymous"), nil, half); err == nil {
+		_ = res.Body.Close()
+	}
+	if err := <-ended; err == nil {
+		t.Error("the service took half a body for a whole one")
+	}
+	eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
+}

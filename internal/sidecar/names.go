@@ -1,0 +1,130 @@
+package sidecar
+
+import (
+	"net/http"
+	"strings"
+)
+
+// The header names that the sidecar itself writes, as net/http spells them.
+const (
+	headerHandle      = "Sallyport-Request"
+	headerUser        = "X-User-Id"
+	headerRoles       = "X-User-Roles"
+	headerScopes      = "X-User-Scopes"
+	headerClient      = "X-Client-Id"
+	headerCaller      = "X-Caller"
+	headerCorrelation = "X-Correlation-Id"
+	headerTrace       = "Traceparent"
+)
+
+// foldLimit is longer than every name and prefix of the tables below.
+const foldLimit = 32
+
+// fold puts name into buf in lower case, each byte that is no letter or digit as
+// a hyphen, cut at foldLimit: X_User_Id and x.user.id are X-User-Id to many
+// readers. plain says that nothing but the case was changed.
+func fold(buf *[foldLimit]byte, name string) (folded string, plain bool) {
+	plain = name != ""
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-':
+		default:
+			c, plain = '-', false
+		}
+		if i < foldLimit {
+			buf[i] = c
+		}
+	}
+	return string(buf[:min(len(name), foldLimit)]), plain
+}
+
+// insideName says whether a folded name is of the inside vocabulary (INTERFACE
+// section 3): the two doors say these, nobody else.
+func insideName(n string) bool {
+	switch n {
+	case "txn-token", "x-client-id", "x-caller", "x-correlation-id":
+		return true
+	}
+	return strings.HasPrefix(n, "x-user-") || strings.HasPrefix(n, "sallyport-")
+}
+
+// proofName says whether a folded name carries proof between workloads.
+func proofName(n string) bool {
+	return n == "content-digest" || n == "signature" || strings.HasPrefix(n, "signature-")
+}
+
+// reachesService says whether a header of the request goes on to the service.
+// The gateway and guard.Client have removed most of the others already; a door
+// does not rely on the one before it.
+func reachesService(name string) bool {
+	var buf [foldLimit]byte
+	n, plain := fold(&buf, name)
+	if !plain || insideName(n) || proofName(n) {
+		return false
+	}
+	switch n {
+	case "authorization", "x-api-key": // credentials of the outside
+		return false
+	case "traceparent": // written anew
+		return false
+	case "expect", "te": // of this hop (RFC 9110 sections 10.1.1 and 10.1.4)
+		return false
+	case "proxy": // CGI makes HTTP_PROXY of it, by which libraries choose a proxy
+		return false
+	case "forwarded", "via", "x-forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip",
+		"true-client-ip", "cf-connecting-ip": // nobody vouches for these
+		return false
+	case "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override":
+		return false // frameworks take these for the target or the method: not what was judged
+	}
+	return !strings.HasPrefix(n, "x-forwarded-") && !strings.HasPrefix(n, "x-original-") &&
+		!strings.HasPrefix(n, "proxy-")
+}
+
+// leavesService says whether a header of the service's own call goes on to
+// guard.Client, which removes credentials besides.
+func leavesService(name string) bool {
+	var buf [foldLimit]byte
+	n, plain := fold(&buf, name)
+	return plain && !insideName(n) && !proofName(n) && n != "expect" && n != "te"
+}
+
+// answers says whether a header of an answer goes on, in either direction.
+func answers(name string) bool {
+	var buf [foldLimit]byte
+	n, _ := fold(&buf, name)
+	return !insideName(n)
+}
+
+// keep removes from h the names that pass does not let through.
+func keep(h http.Header, pass func(name string) bool) {
+	for name := range h {
+		if !pass(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// asksUpgrade says whether a request would turn its connection into something else.
+func asksUpgrade(r *http.Request) bool {
+	if r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0 {
+		return true
+	}
+	for _, f := range r.Header["Connection"] {
+		for option := range strings.SplitSeq(f, ",") {
+			if strings.EqualFold(strings.Trim(option, " \t"), "upgrade") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// originForm says whether the request target is a path (RFC 9112 section 3.2.1).
+func originForm(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/") && r.URL.Scheme == "" && r.URL.Host == "" &&
+		r.URL.Opaque == "" && r.URL.User == nil && (r.RequestURI == "" || r.RequestURI[0] == '/')
+}

@@ -2,12 +2,14 @@ package guard
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
+	"sallyport.dev/internal/httpsig"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/token"
 	"sallyport.dev/zone"
@@ -15,6 +17,7 @@ import (
 
 const (
 	defaultStaleness = 5 * time.Minute
+	defaultBody      = 16 << 20 // bytes of a body where the map has no bound: between services
 	defaultHold      = 1 << 20  // bytes of an answer that is held back
 	maxHold          = 64 << 20 // whatever the map says
 )
@@ -24,6 +27,7 @@ const (
 type book struct {
 	slice     *zone.Slice
 	raw       []byte // the slice as it came
+	tag       string // control's name for it
 	heard     time.Time
 	staleness time.Duration
 	keys      token.KeySet
@@ -36,7 +40,10 @@ type book struct {
 // rule is a compiled route.
 type rule struct {
 	route   *zone.Route
-	callers policy.Callers
+	callers policy.Callers // with a user's token
+	own     policy.Callers // with a token of their own
+	proof   httpsig.Profile
+	body    int64 // bytes of the request's body
 	params  *policy.Params
 	pointer pointer // of a response: or read: owner
 	hold    int     // bytes of an answer that may be held back
@@ -49,36 +56,57 @@ func (ru *rule) open() bool {
 	return ru.closed == "" && rt.Allow&zone.AllowAnonymous != 0 && len(rt.Roles) == 0 && rt.Owner.Kind == zone.NoOwner
 }
 
-// newBook compiles what control said. old may be nil; what did not change is
-// taken over from it, so that remembered tokens stay remembered.
-func (g *Guard) newBook(old *book, slice, keys []byte, heard time.Time) (*book, error) {
+// withKeys returns old with other keys. Without old it is a book that is not in
+// force: one without a map.
+func withKeys(old *book, keys []byte) (*book, error) {
 	set, err := token.ParseJWKS(keys)
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && bytes.Equal(old.raw, slice) {
+	if old == nil {
+		return &book{keys: set}, nil
+	}
+	b := *old
+	b.keys = set
+	return &b, nil
+}
+
+// newBook compiles what control said of the map. What did not change is taken
+// over from old, so that remembered tokens stay remembered.
+func (g *Guard) newBook(old *book, said answer, heard time.Time) (*book, error) {
+	if said.same || old.slice != nil && bytes.Equal(old.raw, said.body) {
+		if old.slice == nil {
+			return nil, errors.New("control did not send the map")
+		}
 		b := *old
-		b.keys, b.heard = set, heard
+		b.heard = heard
 		return &b, nil
 	}
-	s, err := zone.ParseSlice(slice)
+	s, err := zone.ParseSlice(said.body)
 	if err != nil {
 		return nil, err
 	}
 	if s.Service != g.cfg.Service {
 		return nil, fmt.Errorf("control sent the slice of service %q, not of %q", s.Service, g.cfg.Service)
 	}
-	b := &book{slice: s, raw: slice, heard: heard, staleness: s.Staleness, keys: set}
+	own, err := g.source.Current()
+	if err != nil {
+		return nil, err
+	}
+	if td := own.ID.TrustDomain().Name(); s.Zone != td {
+		return nil, fmt.Errorf("control sent a slice of the zone %q, the identity is of %q", s.Zone, td)
+	}
+	b := &book{slice: s, raw: said.body, tag: firstOf(said.tag, `"`+s.Revision+`"`), heard: heard, staleness: s.Staleness, keys: old.keys}
 	if b.staleness <= 0 {
 		b.staleness = defaultStaleness
 	}
 	if err := b.compileRoutes(g.cfg.Log); err != nil {
 		return nil, err
 	}
-	if b.calls, err = compileCalls(s.Calls, g.cfg.CallTimeout); err != nil {
+	if b.calls, err = compileCalls(g, s); err != nil {
 		return nil, err
 	}
-	if old != nil && old.slice.Zone == s.Zone && old.slice.Issuer == s.Issuer {
+	if old.slice != nil && old.slice.Zone == s.Zone && old.slice.Issuer == s.Issuer {
 		b.verifier = old.verifier
 		return b, nil
 	}
@@ -107,9 +135,9 @@ func (b *book) compileRoutes(log *slog.Logger) error {
 
 func compileRoute(sr *zone.SliceRoute) *rule {
 	rt := sr.Route()
-	ru := &rule{route: rt, callers: sr.Callers, hold: defaultHold}
+	ru := &rule{route: rt, callers: sr.Callers, own: sr.ServiceCallers, proof: profileOf(rt), body: defaultBody, hold: defaultHold}
 	if sr.BodyLimit > 0 {
-		ru.hold = int(min(sr.BodyLimit, maxHold))
+		ru.body, ru.hold = sr.BodyLimit, int(min(sr.BodyLimit, maxHold))
 	}
 	closed := slices.Clone(rt.NotEnforced)
 	var err error
@@ -134,4 +162,20 @@ func compileRoute(sr *zone.SliceRoute) *rule {
 	}
 	ru.closed = strings.Join(closed, ", ")
 	return ru
+}
+
+// profileOf returns what a route asks of the proof; nothing satisfies that of a
+// proof which this version does not know.
+func profileOf(rt *zone.Route) httpsig.Profile {
+	stream := rt.Stream != zone.NoStream
+	switch rt.Proof {
+	case zone.ProofChannel:
+		return httpsig.Profile{Demand: httpsig.Channel, NoDigest: true}
+	case zone.ProofMAC:
+		return httpsig.Profile{Demand: httpsig.MAC, NoDigest: stream}
+	case zone.ProofSignature:
+		return httpsig.Profile{Demand: httpsig.Signature, NoDigest: stream}
+	default:
+		return httpsig.Profile{}
+	}
 }

@@ -1,53 +1,61 @@
 package guard
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
-	"syscall"
+	"strings"
 	"time"
 
+	"sallyport.dev/internal/httpsig"
+	"sallyport.dev/internal/svid"
 	"sallyport.dev/zone"
 )
 
 const dialTimeout = 2 * time.Second // of one instance
 
-// calls are the services that this one may call, with the wire to them. Each map
-// has a wire of its own, so that no connection outlives the map that named its
-// other end.
+// calls are the services that this one may call, with the wires to them. Each
+// map has wires of its own, so that no connection outlives the map that named
+// its other end.
 type calls struct {
-	to   map[string]*callee
-	wire *http.Transport
+	to map[string]*callee
 }
 
 // callee is a service that this one may call.
 type callee struct {
+	name      string
+	id        svid.ID       // zero: it has no inner door
 	matcher   *zone.Matcher // of the declared calls
-	asService map[*zone.Route]bool
+	calls     map[*zone.Route]*call
 	upstreams []zone.SliceUpstream // those that may be dialled
+	wire      wire
 }
 
-// compileCalls sorts the declared calls by service. The wire bounds the wait for
-// an answer's header by patience.
-func compileCalls(declared []zone.SliceCall, patience time.Duration) (*calls, error) {
+// call is a compiled call.
+type call struct {
+	asService bool
+	stream    bool
+	proof     httpsig.Profile
+	body      int64  // bytes of the request's body
+	closed    string // why the call is not sent; empty: it is
+}
+
+// compileCalls sorts the declared calls by service.
+func compileCalls(g *Guard, s *zone.Slice) (*calls, error) {
 	cs := &calls{to: make(map[string]*callee)}
 	routes := make(map[string][]*zone.Route)
-	for i := range declared {
-		c := &declared[i]
-		to := cs.to[c.Service]
-		if to == nil {
-			to = &callee{asService: make(map[*zone.Route]bool)}
-			cs.to[c.Service] = to
+	for i := range s.Calls {
+		c := &s.Calls[i]
+		to, err := cs.callee(s.Zone, c)
+		if err != nil {
+			return nil, err
 		}
 		rt := c.Route()
-		to.asService[rt] = c.AsService
+		to.calls[rt] = compileCall(c, rt)
 		routes[c.Service] = append(routes[c.Service], rt)
 		for _, u := range c.Upstreams {
-			if onThisHost(u) && !slices.Contains(to.upstreams, u) {
+			if to.mayDial(u) && !slices.Contains(to.upstreams, u) {
 				to.upstreams = append(to.upstreams, u)
 			}
 		}
@@ -57,81 +65,75 @@ func compileCalls(declared []zone.SliceCall, patience time.Duration) (*calls, er
 		if to.matcher, err = zone.NewMatcher(routes[name]); err != nil {
 			return nil, fmt.Errorf("calls of %s: %w", name, err)
 		}
-	}
-	cs.wire = &http.Transport{
-		Proxy:                  nil, // in particular not from the environment
-		DialContext:            cs.dial,
-		DisableCompression:     true,
-		ForceAttemptHTTP2:      false,
-		MaxIdleConns:           128,
-		MaxIdleConnsPerHost:    32,
-		MaxConnsPerHost:        256,
-		IdleConnTimeout:        30 * time.Second,
-		ResponseHeaderTimeout:  patience,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
+		if to.id.IsZero() {
+			to.wire = newPlainWire(g, to)
+		} else {
+			to.wire = newInnerWire(g, to)
+		}
 	}
 	return cs, nil
 }
 
-// onThisHost says whether an instance may be called without mutual TLS: inside
-// tokens do not travel a network in the clear.
-func onThisHost(u zone.SliceUpstream) bool {
-	if u.Scheme != "http" {
-		return false
-	}
-	switch u.Network {
-	case "unix":
-		return true
-	case "tcp":
-		host, _, err := net.SplitHostPort(u.Address)
-		if err != nil {
-			return false
+// callee returns the entry of a call's service. A service has an inner door for
+// all calls or for none: one that says both is refused rather than guessed.
+func (cs *calls) callee(zoneName string, c *zone.SliceCall) (*callee, error) {
+	var id svid.ID
+	if c.InnerDoor {
+		var err error
+		if id, err = svid.ServiceID(zoneName, c.Service); err != nil {
+			return nil, err
 		}
-		ip, err := netip.ParseAddr(host)
-		return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
-	default:
-		return false
 	}
-}
-
-// dial connects to the first instance of a service that takes the connection.
-// addr is SERVICE:80, as http.Transport derives it from the URL.
-func (cs *calls) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	name, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	to := cs.to[name]
+	to := cs.to[c.Service]
 	if to == nil {
-		return nil, ErrUndeclared // the transport judged the call: it cannot come to this
+		to = &callee{name: c.Service, id: id, calls: make(map[*zone.Route]*call)}
+		cs.to[c.Service] = to
 	}
-	dialer := net.Dialer{Timeout: dialTimeout, Control: hereOnly}
-	errs := []error{fmt.Errorf("guard: no instance of %s takes the connection", name)}
-	for _, u := range to.upstreams {
-		conn, err := dialer.DialContext(ctx, u.Network, u.Address)
-		if err == nil {
-			return conn, nil
-		}
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			break
-		}
+	if to.id != id {
+		return nil, fmt.Errorf("calls of %s: with an inner door and without", c.Service)
 	}
-	return nil, errors.Join(errs...)
+	return to, nil
 }
 
-// hereOnly refuses to connect to another host (net.Dialer.Control): the name
-// localhost is what a resolver says it is.
-func hereOnly(network, address string, _ syscall.RawConn) error {
-	switch network {
-	case "unix":
-		return nil
-	case "tcp4", "tcp6":
-		to, err := netip.ParseAddrPort(address)
-		if err == nil && to.Addr().Unmap().IsLoopback() {
-			return nil
-		}
+func compileCall(c *zone.SliceCall, rt *zone.Route) *call {
+	out := &call{
+		asService: c.AsService, stream: rt.Stream != zone.NoStream, proof: profileOf(rt), body: defaultBody,
+		closed: strings.Join(rt.NotEnforced, ", "),
 	}
-	return fmt.Errorf("%s is not an address of this host", address)
+	if c.BodyLimit > 0 {
+		out.body = c.BodyLimit
+	}
+	return out
+}
+
+// mayDial says whether an instance may be called: an inner door over mutual TLS,
+// wherever it is; anything else on this host only, since inside tokens do not
+// travel a network in the clear.
+func (to *callee) mayDial(u zone.SliceUpstream) bool {
+	if u.Network != "unix" && u.Network != "tcp" {
+		return false
+	}
+	if !to.id.IsZero() {
+		return u.Scheme == "https"
+	}
+	return u.Scheme == "http" && onThisHost(u)
+}
+
+func onThisHost(u zone.SliceUpstream) bool {
+	if u.Network == "unix" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(u.Address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// close lets go of connections that no call uses.
+func (cs *calls) close() {
+	for _, to := range cs.to {
+		to.wire.CloseIdleConnections()
+	}
 }

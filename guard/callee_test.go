@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"sallyport.dev/zone"
 )
@@ -67,7 +66,7 @@ func TestCallsFollowTheMap(t *testing.T) {
 	go func() { slow <- call("http://accounts/a?slow") }()
 	<-arrived
 	c.set(func(c *fakeControl) { c.slice = calling(after) })
-	if err := g.refresh(t.Context()); err != nil {
+	if _, err := g.refresh(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	if got := call("http://accounts/a"); got != "after" {
@@ -111,8 +110,11 @@ func TestBadCalls(t *testing.T) {
 		{[]zone.SliceCall{{Service: "a", Method: "GET", Path: "/{x}/b"}, {Service: "b", Method: "GET", Path: "/a/{y}"}}, ""},
 		{[]zone.SliceCall{{Service: "a", Method: "GET", Path: "/{x}/b"}, {Service: "a", Method: "GET", Path: "/a/{y}"}}, "calls of a"},
 		{[]zone.SliceCall{{Service: "a", Method: "GET", Path: "a"}}, "calls of a"},
+		{[]zone.SliceCall{{Service: "a", Method: "GET", Path: "/a", InnerDoor: true}, {Service: "a", Method: "GET", Path: "/b", InnerDoor: true}}, ""},
+		{[]zone.SliceCall{{Service: "a", Method: "GET", Path: "/a", InnerDoor: true}, {Service: "a", Method: "GET", Path: "/b"}}, "with an inner door and without"},
+		{[]zone.SliceCall{{Service: "A b", Method: "GET", Path: "/a", InnerDoor: true}}, "no SPIFFE ID"},
 	} {
-		_, err := compileCalls(tt.calls, time.Second)
+		_, err := compileCalls(&Guard{}, &zone.Slice{Zone: "shop.example", Calls: tt.calls})
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: %v, want %q", tt.calls, err, tt.want)
 		}

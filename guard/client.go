@@ -1,11 +1,11 @@
 package guard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
-
-	"sallyport.dev/zone"
+	"time"
 )
 
 // Why a call is not sent. Each is in the chain of a *CallError.
@@ -18,10 +18,12 @@ var (
 	ErrUndeclared = errors.New("the map declares no such call")
 
 	// ErrNotEnforced says that the map declares the call in a way that this
-	// version does not enforce yet (`as: service`, an upstream away from this host).
+	// version does not enforce (a proof it does not know, a service without inner
+	// door away from this host).
 	ErrNotEnforced = errors.New("declared in a way that is not enforced yet")
 
-	// ErrNotReady says that the guard has no map in force; see Guard.Ready.
+	// ErrNotReady says that the guard has no map in force, or that control gives no
+	// token for a call `as: service`; see Guard.Ready.
 	ErrNotReady = errors.New("the guard is not ready")
 )
 
@@ -45,11 +47,17 @@ func (e *CallError) Unwrap() error { return e.Err }
 // A URL is http://SERVICE/path, and only operations that the map lists under
 // this service's calls are sent: all else is a *CallError without a byte on
 // any wire. The request must carry the context of a request that came through
-// Protect, whose inside token, correlation id and trace go along, so that the
-// callee judges the same principal. Authorization, Cookie and the headers of the
-// inside that the caller set are removed. Redirects are not followed, no proxy
-// is used, and every call ends after Config.CallTimeout; the size of an answer
-// is for the caller to bound.
+// Protect, whose inside token, correlation id, client and trace go along, so that
+// the callee judges the same principal. Calls declared `as: service` carry a token
+// of this service itself and may have any context.
+//
+// The wire is mutual TLS with the service that the map names, and each request
+// carries its proof. A service without inner door is called in plain, and only on
+// this host. Authorization, Cookie and the headers of the inside that the caller
+// set are removed. A body is read to its end before anything is sent, except on
+// stream and `proof: channel` routes. Redirects are not followed, no proxy is
+// used, and every call ends after Config.CallTimeout; the size of an answer is
+// for the caller to bound.
 //
 //	req, err := http.NewRequestWithContext(r.Context(), "GET", "http://accounts/accounts/"+id, nil)
 //	...
@@ -60,7 +68,6 @@ func newClient(g *Guard) *http.Client {
 	return &http.Client{
 		Transport:     &transport{g},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       g.cfg.CallTimeout,
 	}
 }
 
@@ -72,11 +79,41 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return notSent(req, fmt.Errorf("%w: %w", ErrNotReady, err))
 	}
-	out, err := b.outbound(req)
+	ctx, over := context.WithCancelCause(req.Context())
+	timer := time.AfterFunc(t.g.cfg.CallTimeout, func() { over(errTimeout) })
+	end := func() { timer.Stop(); over(nil) }
+	o, err := t.g.prepare(ctx, b, req)
 	if err != nil {
+		end()
 		return notSent(req, err)
 	}
-	return b.calls.wire.RoundTrip(out)
+	res, err := o.to.wire.RoundTrip(o.request)
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
+			err = cause
+		}
+		end()
+		o.release()
+		return nil, err
+	}
+	if o.call.stream {
+		timer.Stop() // it may last
+	}
+	res.Request = req
+	res.Body = newAnswerBody(res.Body, func() { end(); o.release() })
+	return res, nil
+}
+
+// errTimeout is the end of a call that took longer than Config.CallTimeout.
+var errTimeout error = timeoutError{}
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "guard: the call took longer than its timeout" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }
+func (timeoutError) Is(err error) bool {
+	return err == context.DeadlineExceeded
 }
 
 func notSent(req *http.Request, err error) (*http.Response, error) {
@@ -88,56 +125,9 @@ func notSent(req *http.Request, err error) (*http.Response, error) {
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (t *transport) CloseIdleConnections() {
-	if b := t.g.book.Load(); b != nil {
-		b.calls.wire.CloseIdleConnections()
+	if b := t.g.book.Load(); b != nil && b.calls != nil {
+		b.calls.close()
 	}
-}
-
-// outbound returns the request to send: the caller's, with the headers of the inside.
-func (b *book) outbound(req *http.Request) (*http.Request, error) {
-	if err := b.declared(req); err != nil {
-		return nil, err
-	}
-	in := inboundFrom(req.Context())
-	if in == nil || in.token == "" {
-		return nil, ErrNoRequest
-	}
-	out := req.WithContext(req.Context())
-	out.Host = ""
-	out.Header = make(http.Header, len(req.Header)+4)
-	for name, values := range req.Header {
-		if !withheld(name) {
-			out.Header[name] = values
-		}
-	}
-	out.Header[headerToken] = []string{in.token}
-	out.Header[headerCorrelation] = []string{in.correlationID}
-	out.Header[headerTrace] = []string{in.trace.next().String()}
-	out.Header[headerCaller] = []string{b.slice.Service}
-	return out, nil
-}
-
-// declared says whether the map lets this service make the call.
-func (b *book) declared(req *http.Request) error {
-	u := req.URL
-	if u.Scheme != "http" || u.Opaque != "" || u.User != nil {
-		return fmt.Errorf("%w: the URL is not http://SERVICE/path", ErrUndeclared)
-	}
-	callee := b.calls.to[u.Host]
-	if callee == nil {
-		return ErrUndeclared
-	}
-	rt, found := callee.matcher.Match(method(req), u.EscapedPath(), nil)
-	if found != zone.Matched {
-		return ErrUndeclared
-	}
-	switch {
-	case callee.asService[rt]:
-		return fmt.Errorf("%w: as: service", ErrNotEnforced)
-	case len(callee.upstreams) == 0:
-		return fmt.Errorf("%w: no upstream of the service is on this host", ErrNotEnforced)
-	}
-	return nil
 }
 
 // withheld says whether a header that the caller of Client set stays here:
@@ -146,7 +136,7 @@ func (b *book) declared(req *http.Request) error {
 func withheld(name string) bool {
 	switch name = http.CanonicalHeaderKey(name); name {
 	case "Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key",
-		"Connection", "Upgrade", "Keep-Alive", "Proxy-Connection", "Te", "Host",
+		"Connection", "Upgrade", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Expect", "Host",
 		headerCorrelation, headerTrace:
 		return true
 	}

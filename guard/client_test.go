@@ -16,6 +16,8 @@ import (
 
 	"sallyport.dev/guard"
 	"sallyport.dev/guard/guardtest"
+	"sallyport.dev/guard/internal/standin"
+	"sallyport.dev/guard/internal/testca"
 	"sallyport.dev/zone"
 )
 
@@ -60,7 +62,8 @@ func TestClientCarriesOn(t *testing.T) {
 		_, answer, err := do(ctx, g, "POST", "http://accounts/accounts/u%201/notes?a=1", func(r *http.Request) {
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("note")), 4
 			headers("Authorization", "Bearer x", "Cookie", "a=b", "X-Api-Key", "spk_x", "Txn-Token", "forged", "X-Caller", "payments", "X-User-Id", "root",
-				"X-Correlation-Id", "other", "Traceparent", "other", "Sallyport-Client", "x", "Connection", "Txn-Token", "Accept", "text/plain")(r)
+				"X-Correlation-Id", "other", "Traceparent", "other", "Sallyport-Client", "x", "Connection", "Txn-Token", "Accept", "text/plain",
+				"Signature", "x", "Signature-Input", "x", "Content-Digest", "x")(r)
 			r.Host = "elsewhere"
 			sent = r.Header
 		})
@@ -72,8 +75,8 @@ func TestClientCarriesOn(t *testing.T) {
 		}
 	})
 	for name, want := range map[string]string{
-		"X-Caller": "orders", "X-Correlation-Id": correlationID, "Accept": "text/plain",
-		"Authorization": "", "Cookie": "", "X-Api-Key": "", "X-User-Id": "", "Sallyport-Client": "", "Connection": "",
+		"X-Caller": "orders", "X-Correlation-Id": correlationID, "Accept": "text/plain", "Sallyport-Client": "-",
+		"Authorization": "", "Cookie": "", "X-Api-Key": "", "X-User-Id": "", "Connection": "", "Signature": "", "Signature-Input": "", "Content-Digest": "",
 	} {
 		if v := got.Header.Get(name); v != want {
 			t.Errorf("the callee sees %s: %q, want %q", name, v, want)
@@ -126,7 +129,7 @@ func TestClientRefuses(t *testing.T) {
 			{"https", "GET", "https://accounts/accounts/7", guard.ErrUndeclared},
 			{"user", "GET", "http://u:p@accounts/accounts/7", guard.ErrUndeclared},
 			{"other case", "GET", "http://Accounts/accounts/7", guard.ErrUndeclared},
-			{"as: service", "POST", "http://accounts/charges", guard.ErrNotEnforced},
+			{"as: service", "POST", "http://accounts/charges", nil},
 		} {
 			before := hits.Load()
 			_, _, err := do(ctx, g, tt.method, tt.url, nil)
@@ -143,6 +146,32 @@ func TestClientRefuses(t *testing.T) {
 	})
 	if _, _, err := do(t.Context(), g, "GET", "http://accounts/accounts/7", nil); !errors.Is(err, guard.ErrNoRequest) {
 		t.Errorf("without an inside token: %v, want %v", err, guard.ErrNoRequest)
+	}
+	if _, _, err := do(t.Context(), g, "POST", "http://accounts/charges", nil); err != nil {
+		t.Errorf("as: service without a request in hand: %v", err)
+	}
+}
+
+// TestClientDoesNotPassOnAServicesToken: what a service asks for itself ends here.
+func TestClientDoesNotPassOnAServicesToken(t *testing.T) {
+	g := newOrders(t, guardtest.Callee("accounts", http.HandlerFunc(echo)))
+	for _, tt := range []struct {
+		target, token, url string
+		want               error
+	}{
+		{"/inner", g.Token("u1"), "http://accounts/accounts/7", nil},
+		{"/own", g.ServiceToken("catalog"), "http://accounts/accounts/7", guard.ErrNoRequest},
+	} {
+		ran := false
+		h := g.Protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ran = true
+			if _, _, err := do(r.Context(), g, "GET", tt.url, nil); !errors.Is(err, tt.want) || (tt.want == nil) != (err == nil) {
+				t.Errorf("GET %s in a request of GET %s: %v, want %v", tt.url, tt.target, err, tt.want)
+			}
+		}))
+		if got, _ := send(h, g.Request("GET", tt.target, tt.token, guardtest.From("catalog"))); got != "200" || !ran {
+			t.Errorf("GET %s = %s", tt.target, got)
+		}
 	}
 }
 
@@ -192,7 +221,7 @@ func TestClientDials(t *testing.T) {
 		{"tcp", []zone.SliceUpstream{overTCP}, "tcp", nil},
 		{"localhost", []zone.SliceUpstream{overName}, "tcp", nil},
 		{"unix", []zone.SliceUpstream{overUnix}, "unix", nil},
-		{"the second", []zone.SliceUpstream{dead, overUnix, overTCP}, "unix", nil},
+		{"the second", []zone.SliceUpstream{dead, overUnix}, "unix", nil},
 		{"all dead", []zone.SliceUpstream{dead}, "", nil},
 		{"none", nil, "", guard.ErrNotEnforced},
 		{"another host", []zone.SliceUpstream{{Scheme: "http", Network: "tcp", Address: "10.0.0.1:80"}}, "", guard.ErrNotEnforced},
@@ -214,18 +243,20 @@ func TestClientDials(t *testing.T) {
 }
 
 func TestClientOfAGuardWithoutMap(t *testing.T) {
-	g, err := guard.New(t.Context(), guard.Config{
-		Service: "orders", Control: "https://control.invalid", HTTPClient: &http.Client{Transport: nothing{}}, Log: slog.New(slog.DiscardHandler),
-	})
+	source := testca.New(t, "shop.example", time.Now()).Source(t, "orders", time.Now)
+	ctx := standin.With(t.Context(), standin.Parts{Source: source, Control: nothing{}})
+	g, err := guard.New(ctx, guard.Config{Service: "orders", Control: "https://control.invalid", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	g.Protect(http.HandlerFunc(echo)).ServeHTTP(w, httptest.NewRequest("GET", "/", http.NoBody))
+	r := httptest.NewRequest("GET", "/", http.NoBody)
+	from(t, "gateway")(r)
+	g.Protect(http.HandlerFunc(echo)).ServeHTTP(w, r)
 	if got := reasonOf(w); got != "inside.unavailable" || w.Header().Get("Retry-After") == "" || g.Ready() {
 		t.Errorf("a request = %s, %v, ready %v", got, w.Header(), g.Ready())
 	}
-	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://accounts/accounts/7", http.NoBody)
+	r, err = http.NewRequestWithContext(t.Context(), "GET", "http://accounts/accounts/7", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

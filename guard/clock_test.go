@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -44,19 +43,13 @@ func TestStaleByEitherClock(t *testing.T) {
 	} {
 		key := newTestKey(t, "k1")
 		clock := &handClock{now: start}
-		g, err := New(t.Context(), Config{
-			Service: "orders", Control: "https://control.invalid", Clock: clock.Now, Log: slog.New(slog.DiscardHandler),
-			HTTPClient: &http.Client{Transport: &fakeControl{slice: testSlice(t, "/a"), keys: jwks(t, key)}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		g := newGuardWith(t, t.Context(), Config{Clock: clock.Now}, &fakeControl{slice: testSlice(t, "/a"), keys: jwks(t, key)})
 		if err := g.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		clock.set(tt.now)
 		w := httptest.NewRecorder()
-		g.Protect(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "/a", http.NoBody))
+		g.Protect(http.NotFoundHandler()).ServeHTTP(w, come(t, httptest.NewRequest("GET", "/a", http.NoBody), "gateway"))
 		stale := w.Header().Get(problem.ReasonHeader) == problem.InsideStale.Code()
 		if g.Ready() != tt.ready || stale == tt.ready {
 			t.Errorf("%s: ready %v, a request = %s; want ready %v", tt.name, g.Ready(), w.Header().Get(problem.ReasonHeader), tt.ready)

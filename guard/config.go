@@ -1,10 +1,10 @@
 package guard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -13,9 +13,11 @@ import (
 
 // The environment that fills the zero values of a Config.
 const (
-	EnvService = "SALLYPORT_SERVICE"
-	EnvControl = "SALLYPORT_CONTROL"
-	EnvCA      = "SALLYPORT_CA"
+	EnvService  = "SALLYPORT_SERVICE"
+	EnvControl  = "SALLYPORT_CONTROL"
+	EnvSocket   = "SPIFFE_ENDPOINT_SOCKET"
+	EnvJoinFile = "SALLYPORT_JOIN_FILE"
+	EnvData     = "SALLYPORT_DATA"
 )
 
 const (
@@ -23,27 +25,46 @@ const (
 	defaultCallTimeout = 30 * time.Second
 )
 
-// Config says who the service is and where control is. The zero value takes all
-// from the environment, which is how `sallyport` starts services.
+// Config says who the service is, where its zone is and where its identity comes
+// from. The zero value takes all from the environment, which is how `sallyport`
+// starts services.
+//
+// The identity comes from the first of these that is given: Join, JoinFile or
+// Socket; SPIFFE_ENDPOINT_SOCKET; SALLYPORT_JOIN_FILE; else the socket at which a
+// zone of this host serves the SPIFFE Workload API.
 type Config struct {
 	// Service is the name of the service in the zone map. Empty: SALLYPORT_SERVICE.
 	Service string
 
-	// Control is the base URL of the zone's control listener; only https.
+	// Control is the base URL of the zone's control listener; only https. Whatever
+	// answers there has to be spiffe://ZONE/control.
 	// Empty: SALLYPORT_CONTROL, else https://127.0.0.1:8441.
 	Control string
 
-	// CA is the path of the PEM file with the zone's root, the only one that
-	// control's certificate may chain to. The file may appear later and may
-	// change: it is read again with every refresh. Empty: SALLYPORT_CA.
-	CA string
+	// Socket is that of a SPIFFE Workload API, unix:///PATH or the path itself.
+	Socket string
 
-	// HTTPClient asks control in place of the built-in client, for programs that
-	// bring their own TLS and for tests (see package guardtest). CA is not used then.
-	HTTPClient *http.Client
+	// Join is a join token, and JoinFile the path of a file with one. A token is
+	// redeemed once: with Data, the identity lives on over restarts, and then the
+	// file may be gone.
+	Join     string
+	JoinFile string
+
+	// Data is the folder that keeps an identity which was joined, private to the
+	// service's uid. Empty: SALLYPORT_DATA, else nothing is kept.
+	Data string
+
+	// Spool is the folder for bodies over 64 KiB, which are kept in files without
+	// name until their digest is known. Empty: os.TempDir.
+	Spool string
+
+	// Replays is where the replicas of the service note which signed requests were
+	// accepted. Nil: each replica remembers its own only, and takes a request
+	// that was sent to another one before.
+	Replays Replays
 
 	// CallTimeout bounds a call of Guard.Client from its dial to the last byte of
-	// the answer's body. 0: 30 s.
+	// the answer's body; of a stream, to the answer's header. 0: 30 s.
 	CallTimeout time.Duration
 
 	// Log takes what operators should know: loss of control, routes that are
@@ -54,10 +75,18 @@ type Config struct {
 	Clock func() time.Time
 }
 
+// Replays is a memory that all replicas of a service share.
+type Replays interface {
+	// Once reports whether key is seen for the first time; it is remembered for a
+	// life of ttl. Of any number of callers at once one is told true.
+	Once(ctx context.Context, key string, ttl time.Duration) (bool, error)
+}
+
 func (c Config) resolve() (Config, error) {
 	c.Service = firstOf(c.Service, os.Getenv(EnvService))
 	c.Control = strings.TrimSuffix(firstOf(c.Control, os.Getenv(EnvControl), defaultControl), "/")
-	c.CA = firstOf(c.CA, os.Getenv(EnvCA))
+	c.Data = firstOf(c.Data, os.Getenv(EnvData))
+	c.Spool = firstOf(c.Spool, os.TempDir())
 	if c.CallTimeout == 0 {
 		c.CallTimeout = defaultCallTimeout
 	}
@@ -72,9 +101,6 @@ func (c Config) resolve() (Config, error) {
 	}
 	if u, err := url.Parse(c.Control); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return c, fmt.Errorf("guard: control %q is not an https URL", c.Control)
-	}
-	if c.CA == "" && c.HTTPClient == nil {
-		return c, errors.New("guard: no CA file: set Config.CA or " + EnvCA)
 	}
 	if c.CallTimeout < 0 {
 		return c, fmt.Errorf("guard: call timeout of %s is negative", c.CallTimeout)

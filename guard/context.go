@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/svid"
 )
 
 // inbound is what the guard knows of the request in hand. It is immutable but
@@ -14,8 +15,11 @@ type inbound struct {
 	principal     Principal // judged by; its slices belong to the remembered token
 	shown         Principal // the handler's own copy
 	listener      string    // outside listener that took the request in
-	caller        string    // service that called; empty: the gateway
+	peer          svid.ID   // at the other end of the connection
+	caller        string    // its name when it is a service; empty: the gateway
+	itself        bool      // the caller acts for itself (`as: service`)
 	token         string    // passed on unchanged by Guard.Client
+	client        string    // Sallyport-Client, passed on unchanged; nobody when there is none
 	correlationID string
 	trace         trace
 	reading       bool       // the request is the guard's own, see OwnerRead
@@ -67,8 +71,8 @@ func TraceID(ctx context.Context) string {
 	return ""
 }
 
-// Caller returns the name of the service that called, empty when the request
-// came from the gateway.
+// Caller returns the name of the service that called, as its certificate says,
+// empty when the request came from the gateway.
 func Caller(ctx context.Context) string {
 	if in := inboundFrom(ctx); in != nil {
 		return in.caller

@@ -3,8 +3,7 @@ package guard
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,128 +11,168 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"sync"
 	"time"
+
+	"sallyport.dev/internal/svid"
+	"sallyport.dev/internal/token"
 )
 
 // Bounds of what control may answer.
 const (
 	maxSlice = 4 << 20  // bytes
 	maxKeys  = 64 << 10 // bytes
-	maxCA    = 1 << 20  // bytes
+	maxToken = 16 << 10 // bytes; a token is at most token.MaxSize
 
-	fetchTimeout = 5 * time.Second // of one request to control, body included
+	fetchTimeout = 5 * time.Second // of one request to control, body included, besides the wait that was asked for
 )
 
-// control fetches from the zone's control listener. Only the guard's own
-// goroutine uses it.
+// control speaks with the zone's control listener.
 type control struct {
-	base    string
-	service string
-	ca      string // path; empty: client was given
-	pem     []byte // what client was built from
-	client  *http.Client
+	base   string
+	path   string // of the slice
+	source *svid.Source
+	conns  *svid.Conns
+
+	mu   sync.Mutex
+	wire http.RoundTripper // guarded by mu; nil: no identity yet, so it is not known which zone's control to ask
 }
 
-func newControl(cfg Config) *control {
-	c := &control{base: cfg.Control, service: cfg.Service, ca: cfg.CA}
-	if cfg.HTTPClient != nil {
-		own := *cfg.HTTPClient
-		own.CheckRedirect = noRedirect
-		c.ca, c.client = "", &own
+// newControl returns the client of control. A wire that is given takes the place
+// of mutual TLS.
+func newControl(cfg Config, source *svid.Source, wire http.RoundTripper) *control {
+	return &control{
+		base: cfg.Control, path: "/v1/services/" + url.PathEscape(cfg.Service),
+		source: source, conns: svid.NewConns(cfg.Clock), wire: wire,
 	}
-	return c
 }
 
-// fetch returns the slice and the key set as they stand, undecoded.
-func (c *control) fetch(ctx context.Context) (slice, keys []byte, err error) {
-	if err := c.connect(); err != nil {
-		return nil, nil, err
-	}
-	if keys, err = c.get(ctx, "/.well-known/jwks.json", maxKeys); err != nil {
-		return nil, nil, err
-	}
-	if slice, err = c.get(ctx, "/v1/services/"+url.PathEscape(c.service), maxSlice); err != nil {
-		return nil, nil, err
-	}
-	return slice, keys, nil
+// answer is what control said to one question.
+type answer struct {
+	same bool   // 304: what was asked about has not changed
+	tag  string // entity tag
+	body []byte
 }
 
-func (c *control) get(ctx context.Context, path string, limit int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+// keys fetches the zone's public keys of inside tokens.
+func (c *control) keys(ctx context.Context) ([]byte, error) {
+	a, err := c.ask(ctx, http.MethodGet, "/.well-known/jwks.json", maxKeys, nil, nil)
+	return a.body, err
+}
+
+// slice fetches the service's part of the map unless it still has the tag; then
+// control may hold its answer for wait (RFC 7240 section 4.3), so that a change
+// is told at once.
+func (c *control) slice(ctx context.Context, tag string, wait time.Duration) (answer, error) {
+	h := make(http.Header)
+	if tag != "" {
+		h.Set("If-None-Match", tag)
+		if seconds := int(wait / time.Second); seconds > 0 {
+			h.Set("Prefer", "wait="+strconv.Itoa(seconds))
+		}
+	}
+	return c.ask(ctx, http.MethodGet, c.path, maxSlice, h, nil)
+}
+
+// token asks for an inside token of the service itself.
+func (c *control) token(ctx context.Context) (value string, expires time.Time, err error) {
+	h := http.Header{"Content-Type": {"application/json"}}
+	a, err := c.ask(ctx, http.MethodPost, "/v1/token", maxToken, h, []byte("{}"))
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	var got struct {
+		Token   string    `json:"token"`
+		Expires time.Time `json:"expires_at"`
+	}
+	if err := json.Unmarshal(a.body, &got); err != nil {
+		return "", time.Time{}, fmt.Errorf("read the answer to POST /v1/token: %w", err)
+	}
+	if got.Token == "" || len(got.Token) > token.MaxSize {
+		return "", time.Time{}, fmt.Errorf("control sent a token of %d bytes", len(got.Token))
+	}
+	return got.Token, got.Expires, nil
+}
+
+func (c *control) ask(ctx context.Context, method, path string, limit int64, h http.Header, body []byte) (answer, error) {
+	wire, err := c.connect()
+	if err != nil {
+		return answer{}, err
+	}
+	patience := fetchTimeout
+	if h.Get("Prefer") != "" {
+		patience += pollWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
-	res, err := c.client.Do(req)
+	if h != nil {
+		req.Header = h
+	}
+	res, err := wire.RoundTrip(req) // no client around it: control does not redirect
 	if err != nil {
-		return nil, err
+		if cause := context.Cause(ctx); errors.Is(cause, errAsked) {
+			err = cause
+		}
+		return answer{}, err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("control answered %s to GET %s", res.Status, path)
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the answer to GET %s: %w", path, err)
-	}
-	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("the answer to GET %s is larger than %d bytes", path, limit)
-	}
-	return body, nil
-}
-
-// connect makes the client anew when the CA file changed, so that a new root is
-// taken up without a restart. A file that cannot be read leaves the old client.
-func (c *control) connect() error {
-	if c.ca == "" {
-		return nil
-	}
-	pem, err := readFile(c.ca, maxCA)
 	switch {
-	case err != nil && c.client == nil:
-		return fmt.Errorf("read the CA: %w", err)
-	case err != nil || bytes.Equal(pem, c.pem):
-		return nil
+	case res.StatusCode == http.StatusNotModified && h.Get("If-None-Match") != "":
+		return answer{same: true, tag: h.Get("If-None-Match")}, nil
+	case res.StatusCode != http.StatusOK:
+		return answer{}, fmt.Errorf("control answered %d to %s %s", res.StatusCode, method, path)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		if c.client == nil {
-			return fmt.Errorf("read the CA: %s holds no certificate", c.ca)
-		}
-		return nil // half written: the next refresh reads it again
+	got, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	if err != nil {
+		return answer{}, fmt.Errorf("read the answer to %s %s: %w", method, path, err)
 	}
-	c.close()
-	c.pem, c.client = pem, pinned(pool)
-	return nil
+	if int64(len(got)) > limit {
+		return answer{}, fmt.Errorf("the answer to %s %s is larger than %d bytes", method, path, limit)
+	}
+	return answer{tag: res.Header.Get("Etag"), body: got}, nil
 }
 
+// connect returns the wire to the control part of the identity's zone.
+func (c *control) connect() (http.RoundTripper, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wire != nil {
+		return c.wire, nil
+	}
+	own, err := c.source.Current()
+	if err != nil {
+		return nil, err
+	}
+	want, err := svid.ServiceID(own.ID.TrustDomain().Name(), svid.ControlName)
+	if err != nil {
+		return nil, err
+	}
+	c.wire = svid.NewTransport(c.source, want, c.conns, &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    2 * time.Second,
+		ResponseHeaderTimeout:  pollWait + fetchTimeout,
+		MaxResponseHeaderBytes: 32 << 10,
+		MaxConnsPerHost:        4, // one waits for the map to change
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        time.Minute,
+		DisableCompression:     true,
+	})
+	return c.wire, nil
+}
+
+// close lets go of connections that no question uses.
 func (c *control) close() {
-	if c.client != nil {
-		c.client.CloseIdleConnections()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t, ok := c.wire.(*svid.Transport); ok {
+		t.CloseIdleConnections()
 	}
 }
-
-// pinned returns a client that speaks TLS 1.3 to servers of these roots only.
-func pinned(roots *x509.CertPool) *http.Client {
-	return &http.Client{
-		Timeout:       fetchTimeout,
-		CheckRedirect: noRedirect,
-		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots},
-			TLSHandshakeTimeout:    2 * time.Second,
-			ResponseHeaderTimeout:  fetchTimeout,
-			MaxResponseHeaderBytes: 32 << 10,
-			MaxConnsPerHost:        2,
-			MaxIdleConnsPerHost:    1,
-			IdleConnTimeout:        time.Minute,
-			DisableCompression:     true,
-		},
-	}
-}
-
-func noRedirect(*http.Request, []*http.Request) error { return errors.New("control does not redirect") }
 
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path) // #nosec G304 -- the operator names the file

@@ -13,12 +13,23 @@ import (
 func TestDependencies(t *testing.T) {
 	allowed := []string{
 		"sallyport.dev/guard",
-		"sallyport.dev/zone",             // the slice of the map and the matcher of its routes
-		"sallyport.dev/internal/token",   // inside tokens
-		"sallyport.dev/internal/policy",  // the judgement, the same as the gateway's
-		"sallyport.dev/internal/problem", // the closed list of reasons
-		"github.com/go-jose/go-jose/v4",  // signatures of tokens; with its own json and cipher
-		"github.com/goccy/go-yaml",       // zone: the parser of the map
+		"sallyport.dev/guard/internal/channel",
+		"sallyport.dev/guard/internal/standin", // a context key; what tests put there is not linked
+		"sallyport.dev/zone",                   // the slice of the map and the matcher of its routes
+		"sallyport.dev/internal/svid",          // who the service is: certificates, mutual TLS, Workload API, join
+		"sallyport.dev/internal/httpsig",       // proof of requests
+		"sallyport.dev/internal/token",         // inside tokens
+		"sallyport.dev/internal/policy",        // the judgement, the same as the gateway's
+		"sallyport.dev/internal/problem",       // the closed list of reasons
+		"github.com/go-jose/go-jose/v4",        // signatures of tokens; with its own json and cipher
+		"github.com/goccy/go-yaml",             // zone: the parser of the map
+
+		// The SPIFFE ID type, not the Workload API client, which brings gRPC: svid has
+		// a small one, and reads its messages with protowire alone.
+		"github.com/spiffe/go-spiffe/v2/spiffeid",
+		"google.golang.org/protobuf/encoding/protowire",
+		"google.golang.org/protobuf/internal/errors",  // protowire's
+		"google.golang.org/protobuf/internal/detrand", // its errors'
 	}
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "sallyport.dev/guard").CombinedOutput()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -13,10 +14,12 @@ import (
 	"sallyport.dev/guard"
 )
 
-// A whole service. The map says who reaches what; the handlers only serve.
+// A whole service. The map says who reaches what; the handlers only serve. Who
+// the service is, `sallyport` says by the environment: the map's name in
+// SALLYPORT_SERVICE, and the certificate over the Workload API.
 //
 //	orders:
-//	  upstream: http://127.0.0.1:9002
+//	  upstream: https://127.0.0.1:9002
 //	  embedded: true
 //	  routes:
 //	    GET /orders/{id}: {allow: user, owner: "response:/customer"}
@@ -26,19 +29,31 @@ func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 
-	g, err := guard.New(ctx, guard.Config{Service: "orders", CA: "data/ca.pem"})
-	if err != nil {
-		log.Fatal(err)
-	}
-
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /orders/{id}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"id": r.PathValue("id"), "customer": "usr_1"})
 	})
 
-	srv := &http.Server{Addr: "127.0.0.1:9002", Handler: g.Protect(mux), ReadHeaderTimeout: 5 * time.Second}
-	log.Fatal(srv.ListenAndServe())
+	g, err := guard.New(ctx, guard.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := g.ListenAndServe(ctx, "127.0.0.1:9002", mux); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A server of one's own: the guard's listener and ConnContext tell Protect who
+// calls. Without them every request is refused.
+func ExampleGuard_Protect() {
+	var g *guard.Guard // from guard.New
+	mux := http.NewServeMux()
+
+	_ = func(l net.Listener) error {
+		srv := &http.Server{Handler: g.Protect(mux), ConnContext: g.ConnContext, ReadHeaderTimeout: 5 * time.Second}
+		return srv.Serve(g.Listener(l))
+	}
 }
 
 // A call to another service takes the context of the request in hand: the inside

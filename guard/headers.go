@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"sallyport.dev/internal/httpsig"
 )
 
 // inside says whether a header belongs to the vocabulary of the inside (INTERFACE
@@ -15,6 +17,8 @@ func inside(name string) bool {
 	}
 	switch name {
 	case headerToken, headerCaller, "X-Client-Id":
+		return true
+	case httpsig.InputHeader, httpsig.SignatureHeader, httpsig.DigestHeader: // of one hop
 		return true
 	case "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
 		return true // the route was judged by the method of the request line

@@ -9,8 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
 	"sallyport.dev/guard"
 	"sallyport.dev/guard/guardtest"
+	"sallyport.dev/guard/internal/channel"
 	"sallyport.dev/internal/problem"
 )
 
@@ -21,7 +24,7 @@ const shop = `
 zone: shop.example
 services:
   orders:
-    upstream: http://127.0.0.1:9002
+    upstream: https://127.0.0.1:9002
     embedded: true
     routes:
       GET /open: anonymous
@@ -31,6 +34,9 @@ services:
       GET /both: {allow: [user, service]}
       GET /inner: service
       GET /inner/staff: {allow: service, roles: [admin]}
+      GET /own: service
+      GET /own/user: user
+      GET /own/staff: {allow: service, roles: [admin]}
       GET /typed/{id}: {allow: user, params: {id: int, lang: [de, en]}}
       GET /raw/{name}: {allow: user, paths: encoded-slash}
       DELETE /closed: {allow: user, once: true}
@@ -44,7 +50,7 @@ services:
     calls:
       accounts: [GET /accounts/{id}, "POST /accounts/{id}/notes", {call: POST /charges, as: service}]
   accounts:
-    upstream: http://127.0.0.1:9003
+    upstream: https://127.0.0.1:9003
     embedded: true
     routes:
       GET /accounts/{id}: service
@@ -52,14 +58,15 @@ services:
       POST /charges: service
       GET /admin: service
   catalog:
-    upstream: http://127.0.0.1:9004
+    upstream: https://127.0.0.1:9004
     embedded: true
     routes:
       GET /products: anonymous
     calls:
-      orders: [GET /both, GET /inner, GET /inner/staff, GET /mine, GET /keys, "DELETE /orders/{id}"]
+      orders: [GET /both, GET /inner, GET /inner/staff, GET /mine, GET /keys, "DELETE /orders/{id}",
+        {call: GET /own, as: service}, {call: GET /own/user, as: service}, {call: GET /own/staff, as: service}]
   nosy:
-    upstream: http://127.0.0.1:9005
+    upstream: https://127.0.0.1:9005
     embedded: true
     routes:
       GET /nosy: anonymous
@@ -114,6 +121,23 @@ func headers(pairs ...string) func(*http.Request) {
 			r.Header.Add(pairs[i], pairs[i+1])
 		}
 	}
+}
+
+// from returns a change that makes a request one of another workload of the zone.
+func from(t testing.TB, name string) func(*http.Request) { return fromZone(t, "shop.example", name) }
+
+func fromZone(t testing.TB, zone, name string) func(*http.Request) {
+	t.Helper()
+	id, err := spiffeid.FromString("spiffe://" + zone + "/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(r *http.Request) { *r = *r.WithContext(channel.Assume(r.Context(), id)) }
+}
+
+// both makes two changes.
+func both(a, b func(*http.Request)) func(*http.Request) {
+	return func(r *http.Request) { a(r); b(r) }
 }
 
 // tamper flips a bit of one part of a token: 0 the header, 1 the claims, 2 the signature.

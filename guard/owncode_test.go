@@ -130,7 +130,7 @@ func TestOwnCodePanics(t *testing.T) {
 			}
 		}, "mine"},
 	} {
-		srv := httptest.NewServer(g.Protect(http.HandlerFunc(tt.handler)))
+		srv := httptest.NewServer(g.Assume(g.Protect(http.HandlerFunc(tt.handler))))
 		r, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/code/1", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestOwnCodePanics(t *testing.T) {
 func TestOwnCodeHijack(t *testing.T) {
 	g := newOrders(t)
 	for _, owner := range []string{"u1", "u2"} {
-		srv := httptest.NewServer(g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := httptest.NewServer(g.Assume(g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			guard.Owns(r.Context(), owner)
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if (err == nil) != (owner == "u1") {
@@ -164,7 +164,7 @@ func TestOwnCodeHijack(t *testing.T) {
 				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmine")
 				_ = conn.Close()
 			}
-		})))
+		}))))
 		r, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/code/1", http.NoBody)
 		if err != nil {
 			t.Fatal(err)

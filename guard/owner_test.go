@@ -114,8 +114,7 @@ func TestOwnerBehindACaller(t *testing.T) {
 		reads     int
 	}{{"u1", "200", 1}, {"u2", "owner.denied", 1}, {"anonymous", "owner.denied", 0}} {
 		st.reads = 0
-		r := g.Request("DELETE", "/orders/1", g.Token(tt.sub))
-		r.Header.Set("X-Caller", "catalog")
+		r := g.Request("DELETE", "/orders/1", g.Token(tt.sub), guardtest.From("catalog"))
 		if got, _ := send(h, r); got != tt.want {
 			t.Errorf("catalog deletes an order of u1 for %s: %s, want %s", tt.sub, got, tt.want)
 		}

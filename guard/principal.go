@@ -42,7 +42,7 @@ func (k Kind) String() string {
 // the guard decides.
 type Principal struct {
 	Kind    Kind
-	Subject string   // user id, key_ID or client id; "anonymous" without a credential
+	Subject string   // user id, key_ID, client id or SPIFFE ID; "anonymous" without a credential
 	Roles   []string // as the zone granted them
 	Scopes  []string // of an API key or OAuth token; empty for sessions, which they never limit
 	Client  string   // OAuth client or API key; empty for sessions
@@ -101,6 +101,8 @@ func principalOf(c *token.Claims) Principal {
 		p.Kind = User
 	case methodKey:
 		p.Kind = Key
+	case token.MethodSVID:
+		p.Kind = Service
 	case methodOAuth:
 		p.Kind, p.oauth = User, true
 		if p.Subject == p.Client {

@@ -53,11 +53,12 @@ func TestUnknownMethodOfAuthentication(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := httptest.NewRequest(http.MethodGet, tt.path, http.NoBody)
-		r.Header.Set(headerToken, tok.Value)
+		from := "gateway"
 		if tt.caller != "" {
-			r.Header.Set(headerCaller, tt.caller)
+			from = tt.caller
 		}
+		r := come(t, httptest.NewRequest(http.MethodGet, tt.path, http.NoBody), from)
+		r.Header.Set(headerToken, tok.Value)
 		w := httptest.NewRecorder()
 		g.Protect(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
 		got := problem.OK
@@ -74,25 +75,20 @@ func TestUnknownMethodOfAuthentication(t *testing.T) {
 func TestRefusalsAreLoggedShort(t *testing.T) {
 	key := newTestKey(t, "k1")
 	var log bytes.Buffer
-	g, err := New(t.Context(), Config{
-		Service: "orders", Control: "https://control.invalid", HTTPClient: &http.Client{Transport: &fakeControl{slice: testSlice(t, "/a"), keys: jwks(t, key)}},
-		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := newGuardWith(t, t.Context(), Config{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))},
+		&fakeControl{slice: testSlice(t, "/a"), keys: jwks(t, key)})
 	if err := g.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	long := strings.Repeat("A", 1<<20)
 	for _, change := range []func(*http.Request){
 		func(r *http.Request) { r.Method = long },
-		func(r *http.Request) { r.Header.Set(headerCaller, long) },
+		func(r *http.Request) { r.Header["Content-Digest"] = []string{long, long} },
 		func(r *http.Request) { r.Header.Set(headerToken, long) },
 		func(r *http.Request) { r.URL.Path = "/" + long },
 		func(r *http.Request) { r.Header.Set(headerCorrelation, long); r.Header.Del(headerToken) },
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/a", http.NoBody)
+		r := come(t, httptest.NewRequest(http.MethodGet, "/a", http.NoBody), "gateway")
 		r.Header.Set(headerToken, key.token(t))
 		change(r)
 		before := log.Len()

@@ -1,20 +1,29 @@
 package guard
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 
+	"sallyport.dev/guard/internal/channel"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/svid"
+	"sallyport.dev/internal/token"
 	"sallyport.dev/zone"
 )
 
 // Protect returns a handler that judges each request by the map and serves it
 // with next only if it holds. What next sees is the request without the inside
-// token; its context answers PrincipalFrom, CorrelationID, Caller, TraceID and
-// Owns, and carries Guard.Client's calls.
+// token and the proof; its context answers PrincipalFrom, CorrelationID, Caller,
+// TraceID and Owns, and carries Guard.Client's calls.
+//
+// ListenAndServe and Serve do this by themselves. Protect is for a server of the
+// program's own, which needs Listener and ConnContext of the guard as well:
+// requests that came another way are refused.
 //
 // Wrap the mux of the service as a whole, once: routes come from the map, not
 // from the mux, and `owner: read:` asks next for other methods of the path.
@@ -28,39 +37,85 @@ type protected struct {
 }
 
 // ServeHTTP goes through the checks in the order in which each relies on those
-// before it: a map, a token, a route, a caller, rights, and the owner.
+// before it: a channel, a map, a token, a route, a proof, a caller and rights,
+// then the body, which may be long, and the owner.
 func (p *protected) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	in := &inbound{correlationID: correlationOf(r.Header), trace: traceOf(r.Header)}
+	in := &inbound{correlationID: correlationOf(r.Header), trace: traceOf(r.Header), client: nobody}
+	ch, err := in.come(r.Context())
+	if err != nil {
+		p.refuse(w, r, in, err)
+		return
+	}
 	b, err := p.g.current()
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
 		p.refuse(w, r, in, err)
 		return
 	}
-	if b.health(r) {
+	if b.health(r, in) {
 		in.actsFor(Principal{Kind: Anonymous, Subject: policy.AnonymousSubject})
 		p.serve(w, r, in, &rule{route: &zone.Route{}}, nil)
 		return
 	}
-	if err := b.identify(r, in); err != nil {
-		p.refuse(w, r, in, err)
-		return
-	}
 	var values zone.Values
-	ru, err := b.admit(r, in, &values)
+	ru, digest, err := p.judge(b, r, in, ch, &values)
 	if err != nil {
 		p.refuse(w, r, in, err)
 		return
 	}
+	r, release, err := p.g.takeBody(w, r, ru, digest)
+	if err != nil {
+		p.refuse(w, r, in, err)
+		return
+	}
+	defer release()
 	p.serve(w, r, in, ru, &values)
+}
+
+// judge holds the head of a request against the map. It returns the digest that
+// the body must have; empty: none was asked for.
+func (p *protected) judge(b *book, r *http.Request, in *inbound, ch *channel.Channel, values *zone.Values) (*rule, string, error) {
+	if in.peer.TrustDomain().Name() != b.slice.Zone {
+		return nil, "", problem.New(problem.InsidePeer, fmt.Errorf("%s is not of the zone", in.peer))
+	}
+	if err := b.identify(r, in); err != nil {
+		return nil, "", err
+	}
+	rt, found := b.matcher.Match(r.Method, r.URL.EscapedPath(), values)
+	if found != zone.Matched {
+		return nil, "", problem.New(problem.InsideRoute, nil)
+	}
+	ru := b.rules[rt]
+	digest, err := p.g.prove(r, in, ru, ch)
+	if err != nil {
+		return nil, "", err
+	}
+	return ru, digest, b.admit(r, in, ru, values)
+}
+
+// come learns who sent the request: the workload whose certificate the
+// connection was made with, and nothing that the request says.
+func (in *inbound) come(ctx context.Context) (*channel.Channel, error) {
+	ch, peer, err := channel.From(ctx)
+	if err != nil {
+		return nil, problem.New(problem.InsidePeer, err)
+	}
+	in.peer = peer
+	switch name := nameOf(peer); {
+	case !mayEnter(name):
+		return nil, problem.New(problem.InsidePeer, fmt.Errorf("%s is no caller", peer))
+	case name != svid.GatewayName:
+		in.caller = name
+	}
+	return ch, nil
 }
 
 // health says whether a request is the gateway's question after the service's
 // health, which carries no token. It opens the one declared path with GET, and
 // only where no route of the map asks for more.
-func (b *book) health(r *http.Request) bool {
+func (b *book) health(r *http.Request, in *inbound) bool {
 	if b.slice.Health == "" || r.Method != http.MethodGet || r.URL.EscapedPath() != b.slice.Health ||
-		r.URL.RawQuery != "" || len(r.Header[headerToken]) != 0 || len(r.Header[headerCaller]) != 0 {
+		r.URL.RawQuery != "" || len(r.Header[headerToken]) != 0 || in.caller != "" {
 		return false
 	}
 	rt, found := b.matcher.Match(r.Method, b.slice.Health, nil)
@@ -81,33 +136,33 @@ func (b *book) identify(r *http.Request, in *inbound) error {
 	if err != nil {
 		return err
 	}
+	if in.itself = claims.Requester.Method == token.MethodSVID; in.itself {
+		// It is worth something in one hand only, and is never passed on.
+		if self := in.peer.String(); in.caller == "" || claims.Subject != self || claims.Workload != self {
+			return problem.New(problem.InsideTokenInvalid, fmt.Errorf("the token is of %s, the peer is %s", clip(claims.Subject), self))
+		}
+	}
 	in.actsFor(principalOf(claims))
 	in.listener = claims.Requester.Listener
 	return nil
 }
 
-// admit finds the route and judges caller, principal and parameters by it.
-func (b *book) admit(r *http.Request, in *inbound, values *zone.Values) (*rule, error) {
-	rt, found := b.matcher.Match(r.Method, r.URL.EscapedPath(), values)
-	if found != zone.Matched {
-		return nil, problem.New(problem.InsideRoute, nil)
-	}
-	ru := b.rules[rt]
-	caller, called, err := callerOf(r)
-	if err != nil {
-		return nil, err
-	}
-	in.caller = caller
-	judged := in.principal.policy()
+// admit judges caller, principal and parameters by the route.
+func (b *book) admit(r *http.Request, in *inbound, ru *rule, values *zone.Values) error {
+	rt, judged := ru.route, in.principal.policy()
 	reason := problem.InternalError
 	switch {
-	case called:
-		if reason = ru.callers.Check(caller); reason == problem.OK {
+	case in.caller != "" && in.itself:
+		if reason = ru.own.Check(in.caller); reason == problem.OK {
+			reason = policy.AuthorizeCall(rt, &judged)
+		}
+	case in.caller != "":
+		if reason = ru.callers.Check(in.caller); reason == problem.OK {
 			reason = policy.AuthorizeCall(rt, &judged)
 		}
 	case rt.Allow&^zone.AllowService == 0, rt.Listener == "", rt.Listener != in.listener:
 		// It does not exist on the listener that took the request in: a wider route
-		// there led here, or nobody's gateway did.
+		// there led here.
 		reason = problem.InsideRoute
 	default:
 		reason = policy.Authorize(rt, &judged)
@@ -116,18 +171,18 @@ func (b *book) admit(r *http.Request, in *inbound, values *zone.Values) (*rule, 
 		reason = checkParams(ru.params, r, values)
 	}
 	if reason != problem.OK {
-		return nil, problem.New(reason, nil)
+		return problem.New(reason, nil)
 	}
 	if ru.closed != "" {
-		return nil, problem.New(problem.ZoneNotEnforced, errors.New(ru.closed))
+		return problem.New(problem.ZoneNotEnforced, errors.New(ru.closed))
 	}
 	if rt.Owner.Kind == zone.OwnerRead {
 		// A more specific GET may stand in the way of the one that shows the object.
 		if get, _ := b.matcher.Match(http.MethodGet, r.URL.EscapedPath(), nil); get == nil || !get.SamePath(rt) {
-			return nil, problem.New(problem.OwnerDenied, errors.New("GET of this path is not the read of this route"))
+			return problem.New(problem.OwnerDenied, errors.New("GET of this path is not the read of this route"))
 		}
 	}
-	return ru, nil
+	return nil
 }
 
 func checkParams(params *policy.Params, r *http.Request, values *zone.Values) problem.Reason {
@@ -143,7 +198,13 @@ func (p *protected) serve(w http.ResponseWriter, r *http.Request, in *inbound, r
 	if ru.route.Owner.Kind == zone.OwnerCode {
 		in.ownership = &ownership{}
 	}
-	r = r.WithContext(withInbound(r.Context(), in))
+	ctx := withInbound(r.Context(), in)
+	if ru.route.Stream != zone.NoStream {
+		var stop context.CancelFunc
+		ctx, stop = untilDrain(ctx)
+		defer stop()
+	}
+	r = r.WithContext(ctx)
 	r.Header = forHandler(r.Header, in)
 	if ru.route.Owner.Kind != zone.NoOwner && in.principal.Anonymous() { // owns nothing: the handler need not run
 		p.refuse(w, r, in, problem.New(problem.OwnerDenied, errors.New("nobody is logged in")))
@@ -166,25 +227,6 @@ func (p *protected) serve(w http.ResponseWriter, r *http.Request, in *inbound, r
 		p.serveOwnCode(w, r, in, ru)
 	default: // compileRoute closed it
 		p.refuse(w, r, in, problem.New(problem.ZoneNotEnforced, nil))
-	}
-}
-
-// callerOf returns the name of the service that sent the request; called is
-// false for a request of the gateway.
-//
-// The name is only a claim yet: the header X-Caller, which the gateway removes
-// from what comes from outside and which every Guard.Client sets. Whoever can
-// reach the service past the gateway with a live token can write it. Mutual TLS
-// between the services will put the name of the peer's certificate in its
-// place, here and nowhere else.
-func callerOf(r *http.Request) (name string, called bool, err error) {
-	switch values := r.Header[headerCaller]; {
-	case len(values) == 0:
-		return "", false, nil
-	case len(values) == 1 && values[0] != "":
-		return values[0], true, nil
-	default:
-		return "", true, problem.New(problem.InsideCall, errors.New("the caller is empty or named twice"))
 	}
 }
 

@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -23,9 +24,10 @@ func TestProtect(t *testing.T) {
 	user := g.Token("u1", guardtest.Roles("support"))
 	plain := g.Token("u2")
 	anonymous := g.Token("anonymous")
+	itself := g.ServiceToken("catalog")
 	key := g.Token("key_1", guardtest.Key(), guardtest.Scopes("orders.read"))
 	keyOther := g.Token("key_1", guardtest.Key(), guardtest.Scopes("orders.write"))
-	catalog, nosy := headers("X-Caller", "catalog"), headers("X-Caller", "nosy")
+	catalog, nosy := from(t, "catalog"), from(t, "nosy")
 
 	// Every refusal stands beside the request that differs in one thing and is allowed.
 	for _, tt := range []struct {
@@ -70,9 +72,14 @@ func TestProtect(t *testing.T) {
 		{"declared caller", "GET", "/inner", anonymous, catalog, "200"},
 		{"inside route from outside", "GET", "/inner", user, nil, "inside.route"},
 		{"undeclared caller", "GET", "/inner", anonymous, nosy, "inside.call"},
-		{"unknown caller", "GET", "/inner", anonymous, headers("X-Caller", "Catalog"), "inside.call"},
-		{"empty caller", "GET", "/inner", anonymous, headers("X-Caller", ""), "inside.call"},
-		{"two callers", "GET", "/inner", anonymous, headers("X-Caller", "catalog", "X-Caller", "catalog"), "inside.call"},
+		{"unknown caller", "GET", "/inner", anonymous, from(t, "Catalog"), "inside.call"},
+		{"a caller by header only", "GET", "/inner", anonymous, headers("X-Caller", "catalog"), "inside.route"},
+		{"another caller by header", "GET", "/inner", anonymous, both(nosy, headers("X-Caller", "catalog")), "inside.call"},
+		{"a caller that says it is the gateway", "GET", "/open", user, both(catalog, headers("X-Caller", "")), "inside.call"},
+		{"control", "GET", "/open", anonymous, from(t, "control"), "inside.peer"},
+		{"no service's name", "GET", "/open", anonymous, from(t, "ns/default/sa/catalog"), "inside.peer"},
+		{"another zone's gateway", "GET", "/open", anonymous, fromZone(t, "evil.example", "gateway"), "inside.peer"},
+		{"no channel", "GET", "/open", anonymous, func(r *http.Request) { *r = *r.WithContext(context.Background()) }, "inside.peer"},
 		{"caller of another route", "GET", "/open", anonymous, catalog, "inside.call"},
 		{"caller with role", "GET", "/inner/staff", g.Token("u1", guardtest.Roles("admin")), catalog, "200"},
 		{"caller without role", "GET", "/inner/staff", user, catalog, "access.role"},
@@ -81,6 +88,15 @@ func TestProtect(t *testing.T) {
 		{"caller for nobody on both's route", "GET", "/both", anonymous, catalog, "200"},
 		{"nobody on both's route", "GET", "/both", anonymous, nil, "auth.missing"},
 		{"caller for a key without scope", "GET", "/keys", keyOther, catalog, "access.scope"},
+
+		{"a service for itself", "GET", "/own", itself, catalog, "200"},
+		{"a user's token on a call for itself", "GET", "/own", user, catalog, "inside.call"},
+		{"its own token on a call for users", "GET", "/inner", itself, catalog, "inside.call"},
+		{"a call for itself that another service declares", "GET", "/own", g.ServiceToken("nosy"), nosy, "inside.call"},
+		{"another service's own token", "GET", "/own", itself, nosy, "inside.token_invalid"},
+		{"a service's own token from the gateway", "GET", "/both", itself, nil, "inside.token_invalid"},
+		{"a service for itself on a user's route", "GET", "/own/user", itself, catalog, "access.kind"},
+		{"a service for itself without the role", "GET", "/own/staff", itself, catalog, "access.role"},
 
 		{"typed", "GET", "/typed/7?lang=de&x=1", user, nil, "200"},
 		{"path of another type", "GET", "/typed/7a?lang=de", user, nil, "request.param"},
@@ -121,6 +137,7 @@ func TestWhatTheHandlerSees(t *testing.T) {
 	r := g.Request("GET", "/mine?a=1", g.Token("u1", guardtest.Roles("support"), guardtest.Level(2)))
 	for _, name := range []string{
 		"X-User-Id", "X-User-Roles", "x-user-anything", "X_User_Id", "x_user-id", "X-Client-Id", "Sallyport-Client", "sallyport_request", "X-Http-Method-Override",
+		"Signature", "Signature-Input", "Sallyport-Certificate", "Content-Digest", "X-Caller",
 	} {
 		r.Header.Set(name, "root")
 	}
@@ -179,7 +196,8 @@ func TestHealth(t *testing.T) {
 		{"query", withHealth("/healthz"), "GET", "/healthz?x", nil, "inside.token_missing"},
 		{"other spelling", withHealth("/healthz"), "GET", "/%68ealthz", nil, "inside.token_missing"},
 		{"with a token", withHealth("/healthz"), "GET", "/healthz", headers("Txn-Token", "x"), "inside.token_invalid"},
-		{"of a caller", withHealth("/healthz"), "GET", "/healthz", headers("X-Caller", "catalog"), "inside.token_missing"},
+		{"of a caller", withHealth("/healthz"), "GET", "/healthz", from(t, "catalog"), "inside.token_missing"},
+		{"of nobody", withHealth("/healthz"), "GET", "/healthz", func(r *http.Request) { *r = *r.WithContext(context.Background()) }, "inside.peer"},
 		{"an anonymous route", withHealth("/open"), "GET", "/open", nil, "200"},
 		{"a user's route", withHealth("/mine"), "GET", "/mine", nil, "inside.token_missing"},
 	} {
@@ -257,13 +275,13 @@ listeners:
   partner: {address: "127.0.0.1:8444", hosts: [127.0.0.1]}
 services:
   files:
-    upstream: http://127.0.0.1:9002
+    upstream: https://127.0.0.1:9002
     embedded: true
     routes:
       GET /files/{name}: [user, service]
       GET /files/export: {allow: [user, service], listener: partner}
   other:
-    upstream: http://127.0.0.1:9003
+    upstream: https://127.0.0.1:9003
     embedded: true
     routes:
       GET /other: user
@@ -282,7 +300,7 @@ services:
 	} {
 		r := g.Request("GET", tt.target, g.Token("u1", guardtest.Listener(tt.listener)))
 		if tt.caller != "" {
-			r.Header.Set("X-Caller", tt.caller)
+			from(t, tt.caller)(r)
 		}
 		if got, _ := send(h, r); got != tt.want {
 			t.Errorf("GET %s through %q, called by %q = %s, want %s", tt.target, tt.listener, tt.caller, got, tt.want)

@@ -2,36 +2,39 @@ package guard
 
 import (
 	"context"
-	"crypto/ecdsa"
+	"errors"
 	"math/rand/v2"
-	"sync"
 	"time"
 
-	"sallyport.dev/internal/problem"
-	"sallyport.dev/internal/token"
+	"sallyport.dev/internal/svid"
 )
 
 const (
-	refreshEvery = 10 * time.Second       // while control answers
+	refreshEvery = 10 * time.Second       // while control answers at once
+	pollWait     = 10 * time.Second       // for which control is asked to hold its answer
+	atOnce       = time.Second            // an answer that took less was not held
 	retryFirst   = 100 * time.Millisecond // after the first failure; doubles with each
 	retryMost    = 5 * time.Second
-	askEvery     = 5 * time.Second // refreshes that unknown keys may cause
-	askPatience  = 3 * time.Second // that a request waits for one
 )
 
 // run keeps the book up to date until ctx ends.
 func (g *Guard) run(ctx context.Context) {
 	defer g.control.close()
 	defer g.client.CloseIdleConnections()
-	failures := 0
+	if g.source.Wait(ctx) != nil {
+		return
+	}
+	failures, hold := 0, false
 	for {
-		done := g.asks.begin()
-		err := g.refresh(ctx)
-		g.asks.end(done)
+		began := time.Now()
+		changed, err := g.refresh(ctx, hold)
 		if ctx.Err() != nil {
 			return
 		}
+		held := time.Since(began) >= atOnce
+		hold = err == nil // after a failure, and after an interruption, what control says now counts
 		switch {
+		case errors.Is(err, errAsked):
 		case err != nil:
 			failures++
 			if failures == 1 {
@@ -39,11 +42,19 @@ func (g *Guard) run(ctx context.Context) {
 			} else {
 				g.cfg.Log.DebugContext(ctx, "guard: control does not answer", "control", g.cfg.Control, "failures", failures, "error", err)
 			}
+			held = false
 		case failures > 0:
 			g.cfg.Log.InfoContext(ctx, "guard: control answers again", "control", g.cfg.Control, "failures", failures)
 			failures = 0
 		}
-		timer := time.NewTimer(pause(failures))
+		if g.asks.waiting() {
+			continue // at most once in askEvery
+		}
+		wait := pause(failures)
+		if err == nil && (held || changed) {
+			wait = spread(retryFirst) // control holds its answers, or has more to tell
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -55,122 +66,89 @@ func (g *Guard) run(ctx context.Context) {
 	}
 }
 
-// pause returns how long to wait after so many failures in a row, spread by a
-// fifth to both sides so that the guards of a zone do not ask in step.
+// pause returns how long to wait after so many failures in a row.
 func pause(failures int) time.Duration {
-	d := refreshEvery
-	if failures > 0 {
-		d = min(retryFirst<<min(failures-1, 10), retryMost)
+	if failures == 0 {
+		return spread(refreshEvery)
 	}
+	return spread(min(retryFirst<<min(failures-1, 10), retryMost))
+}
+
+// spread moves a time by up to a fifth to both sides, so that the guards of a
+// zone do not ask in step.
+func spread(d time.Duration) time.Duration {
 	return d*4/5 + rand.N(d*2/5) // #nosec G404 -- a spread, not a secret
 }
 
-// refresh fetches the map and the keys; the book changes as a whole or not at all.
-func (g *Guard) refresh(ctx context.Context) error {
+// refresh fetches the keys, puts them in force, and then asks for the map, where
+// control may hold its answer. The book changes as a whole or not at all, and both
+// have to be heard of before it counts as heard.
+func (g *Guard) refresh(ctx context.Context, hold bool) (changed bool, err error) {
 	heard := g.cfg.Clock() // what control says is as old as the question
-	slice, keys, err := g.control.fetch(ctx)
+	old, err := g.refreshKeys(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	old := g.book.Load()
-	b, err := g.newBook(old, slice, keys, heard)
-	if err != nil {
-		return err
-	}
-	g.book.Store(b)
-	if old == nil || old.slice != b.slice {
-		if old != nil {
-			old.calls.wire.CloseIdleConnections() // busy ones follow when they are done
+	tag, wait := "", time.Duration(0)
+	if old.slice != nil {
+		tag = old.tag
+		if hold {
+			wait = min(pollWait, old.staleness/4)
 		}
-		g.cfg.Log.InfoContext(ctx, "guard: map in force", "service", b.slice.Service, "revision", b.slice.Revision, "routes", len(b.slice.Routes))
 	}
-	if old == nil {
-		close(g.first)
+	asking, stop := g.asks.interrupted(ctx)
+	a, err := g.control.slice(asking, tag, wait)
+	stop()
+	if err != nil {
+		return false, err
 	}
-	return nil
+	b, err := g.newBook(old, a, heard)
+	if err != nil {
+		return false, err
+	}
+	changed = old.slice != b.slice
+	g.put(ctx, old, b)
+	return changed, nil
 }
 
-// key answers the verifier from the keys of the book, which
-// change without the verifier. A kid that they lack causes a refresh, at most
-// one in askEvery, however many requests bring one.
-func (g *Guard) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
-	b := g.book.Load()
-	if b == nil {
-		return nil, problem.New(problem.InsideUnavailable, nil)
-	}
-	key, err := b.keys.Key(ctx, kid)
-	if err == nil {
-		return key, nil
-	}
-	done := g.asks.ask(g.cfg.Clock())
-	if done == nil {
+// refreshKeys fetches the keys and returns the book with them; one without a map
+// is not in force.
+func (g *Guard) refreshKeys(ctx context.Context) (*book, error) {
+	done := g.asks.begin()
+	defer g.asks.end(done)
+	keys, err := g.control.keys(ctx)
+	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
-	defer cancel()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	case <-g.ended:
+	b, err := withKeys(g.book.Load(), keys)
+	if err == nil && b.slice != nil {
+		g.book.Store(b)
 	}
-	return g.book.Load().keys.Key(ctx, kid)
+	return b, err
 }
 
-// keySource is the guard as its verifier sees it.
-type keySource struct{ g *Guard }
-
-var _ token.KeySource = keySource{}
-
-func (s keySource) Key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
-	return s.g.key(ctx, kid)
-}
-
-// asks joins the requests that ask for a refresh.
-type asks struct {
-	wake chan struct{} // holds one: the goroutine is to refresh now
-
-	mu      sync.Mutex
-	asked   chan struct{} // guarded by mu; closed after the refresh that was asked for; nil: none was
-	running chan struct{} // guarded by mu; closed after the refresh under way; nil: none is
-	last    time.Time     // guarded by mu; of the last ask that woke the goroutine
-}
-
-// ask returns a channel that closes after a refresh, nil when one was asked for
-// too short a time ago.
-func (a *asks) ask(now time.Time) <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case a.asked != nil:
-		return a.asked
-	case a.running != nil:
-		return a.running
-	case !a.last.IsZero() && now.Sub(a.last) < askEvery:
-		return nil
+// put makes a book the one in force.
+func (g *Guard) put(ctx context.Context, old, b *book) {
+	g.book.Store(b)
+	if old.slice == b.slice {
+		return
 	}
-	a.last = now
-	a.asked = make(chan struct{})
-	select {
-	case a.wake <- struct{}{}:
-	default:
+	g.cfg.Log.InfoContext(ctx, "guard: map in force", "service", b.slice.Service, "revision", b.slice.Revision, "routes", len(b.slice.Routes))
+	if old.slice == nil {
+		close(g.first)
+		return
 	}
-	return a.asked
+	old.calls.close() // busy connections follow when they are done
+	g.enforce(ctx, old, b)
 }
 
-// begin takes over what was asked for.
-func (a *asks) begin() chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.running, a.asked = a.asked, nil
-	if a.running == nil {
-		a.running = make(chan struct{})
+// enforce ends the connections whose peer lost a right with the change from old
+// to b. Each request is judged by the map in force anyway; this ends what was let
+// in before and is still under way.
+func (g *Guard) enforce(ctx context.Context, old, b *book) {
+	lost := lostRights(old, b)
+	if n := g.callers.CloseWhere(func(p svid.Peer) bool { return lost[nameOf(p.ID)] }); n > 0 {
+		g.cfg.Log.InfoContext(ctx, "guard: connections closed, their callers lost a right", "connections", n)
 	}
-	return a.running
-}
-
-func (a *asks) end(done chan struct{}) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.running = nil
-	close(done)
+	g.callees.CloseWhere(func(p svid.Peer) bool { return b.calls.to[nameOf(p.ID)] == nil })
 }

@@ -6,19 +6,26 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sallyport.dev/guard/internal/channel"
+	"sallyport.dev/guard/internal/standin"
+	"sallyport.dev/guard/internal/testca"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/token"
 	"sallyport.dev/zone"
 )
@@ -29,13 +36,23 @@ type fakeControl struct {
 	down    bool
 	slice   []byte
 	keys    []byte
-	fetches int // of keys
+	token   string
+	mint    func() string // makes token anew; nil: token is the answer
+	fetches int           // of keys
+	polls   int           // of the slice
+	tokens  int           // asked for
+	waits   bool          // holds answers about an unchanged slice
+	changed chan struct{} // closed at the next change; nil: nobody waits
 }
 
 func (c *fakeControl) set(change func(*fakeControl)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change(c)
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
 }
 
 func (c *fakeControl) count() int {
@@ -50,12 +67,55 @@ func (c *fakeControl) RoundTrip(r *http.Request) (*http.Response, error) {
 	if c.down {
 		return nil, errors.New("connection refused")
 	}
-	body := c.slice
-	if r.URL.Path == "/.well-known/jwks.json" {
+	status, body, tag := http.StatusOK, c.slice, ""
+	switch r.URL.Path {
+	case "/.well-known/jwks.json":
 		c.fetches++
 		body = c.keys
+	case "/v1/token":
+		c.tokens++
+		if body = []byte(c.token); c.mint != nil {
+			body = []byte(c.mint())
+		}
+	default:
+		c.polls++
+		if tag = c.tag(); tag == r.Header.Get("If-None-Match") {
+			c.wait(r)
+			if tag = c.tag(); tag == r.Header.Get("If-None-Match") {
+				status = http.StatusNotModified
+			}
+		}
+		body = c.slice
 	}
-	return &http.Response{StatusCode: http.StatusOK, Header: make(http.Header), Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
+	if err := r.Context().Err(); err != nil {
+		return nil, context.Cause(r.Context())
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{"Etag": {tag}}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
+}
+
+// tag is the entity tag of the slice; the caller holds mu.
+func (c *fakeControl) tag() string {
+	sum := sha256.Sum256(c.slice)
+	return `"` + hex.EncodeToString(sum[:8]) + `"`
+}
+
+// wait holds an answer as RFC 7240 section 4.3 has it; the caller holds mu.
+func (c *fakeControl) wait(r *http.Request) {
+	seconds, err := strconv.Atoi(strings.TrimPrefix(r.Header.Get("Prefer"), "wait="))
+	if err != nil || !c.waits {
+		return
+	}
+	if c.changed == nil {
+		c.changed = make(chan struct{})
+	}
+	changed := c.changed
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	select {
+	case <-changed:
+	case <-time.After(time.Duration(seconds) * time.Second):
+	case <-r.Context().Done():
+	}
 }
 
 func testSlice(t testing.TB, path string) []byte {
@@ -121,19 +181,41 @@ func jwks(t testing.TB, keys ...testKey) []byte {
 
 func newTestGuard(t testing.TB, ctx context.Context, c *fakeControl) *Guard { //nolint:revive // t first, as everywhere in tests
 	t.Helper()
-	g, err := New(ctx, Config{
-		Service: "orders", Control: "https://control.invalid", HTTPClient: &http.Client{Transport: c},
-		Log: slog.New(slog.DiscardHandler),
-	})
+	return newGuardWith(t, ctx, Config{}, c)
+}
+
+// newGuardWith returns a guard of orders with an identity and a control of the test's.
+func newGuardWith(t testing.TB, ctx context.Context, cfg Config, c http.RoundTripper) *Guard { //nolint:revive // t first, as everywhere in tests
+	t.Helper()
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg.Service, cfg.Control = "orders", "https://control.invalid"
+	source := testca.New(t, "shop.example", cfg.Clock()).Source(t, "orders", cfg.Clock)
+	g, err := New(standin.With(ctx, standin.Parts{Source: source, Control: c}), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g
 }
 
+// come makes a request one that came from a workload of the zone.
+func come(t testing.TB, r *http.Request, name string) *http.Request {
+	t.Helper()
+	id, err := svid.ServiceID("shop.example", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.WithContext(channel.Assume(r.Context(), id))
+}
+
 // ask sends GET path and returns the reason, or ok.
-func ask(g *Guard, path, tok string) problem.Reason {
-	r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+func ask(t testing.TB, g *Guard, path, tok string) problem.Reason {
+	t.Helper()
+	r := come(t, httptest.NewRequest(http.MethodGet, path, http.NoBody), "gateway")
 	r.Header.Set(headerToken, tok)
 	w := httptest.NewRecorder()
 	g.Protect(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
@@ -150,7 +232,7 @@ func TestControlComesLater(t *testing.T) {
 		c := &fakeControl{down: true, slice: testSlice(t, "/a"), keys: jwks(t, key)}
 		g := newTestGuard(t, t.Context(), c)
 		time.Sleep(time.Minute)
-		if got := ask(g, "/a", key.token(t)); got != problem.InsideUnavailable || g.Ready() {
+		if got := ask(t, g, "/a", key.token(t)); got != problem.InsideUnavailable || g.Ready() {
 			t.Errorf("without control: %v, ready %v; want %v", got, g.Ready(), problem.InsideUnavailable)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -163,7 +245,7 @@ func TestControlComesLater(t *testing.T) {
 		if err := g.Wait(t.Context()); err != nil || time.Since(start) > 2*retryMost {
 			t.Errorf("Wait = %v after %s", err, time.Since(start))
 		}
-		if got := ask(g, "/a", key.token(t)); got != problem.OK || !g.Ready() {
+		if got := ask(t, g, "/a", key.token(t)); got != problem.OK || !g.Ready() {
 			t.Errorf("with control: %v, ready %v", got, g.Ready())
 		}
 	})
@@ -187,7 +269,7 @@ func TestStale(t *testing.T) {
 			{time.Hour, problem.InsideStale},
 		} {
 			time.Sleep(tt.sleep)
-			if got := ask(g, "/a", key.token(t)); got != tt.want || g.Ready() != (tt.want == problem.OK) {
+			if got := ask(t, g, "/a", key.token(t)); got != tt.want || g.Ready() != (tt.want == problem.OK) {
 				t.Errorf("after %s more: %v, ready %v; want %v", tt.sleep, got, g.Ready(), tt.want)
 			}
 		}
@@ -196,7 +278,7 @@ func TestStale(t *testing.T) {
 		}
 		c.set(func(c *fakeControl) { c.down = false })
 		time.Sleep(2 * retryMost)
-		if got := ask(g, "/a", key.token(t)); got != problem.OK {
+		if got := ask(t, g, "/a", key.token(t)); got != problem.OK {
 			t.Errorf("after control came back: %v", got)
 		}
 	})
@@ -211,21 +293,21 @@ func TestKeyRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if got := ask(g, "/a", k1.token(t)); got != problem.OK {
+		if got := ask(t, g, "/a", k1.token(t)); got != problem.OK {
 			t.Fatalf("first key: %v", got)
 		}
 		c.set(func(c *fakeControl) { c.keys, c.fetches = jwks(t, k1, k2), 0 })
 		var wg sync.WaitGroup
 		for range 20 { // all wait for the one refresh that the first of them causes
 			wg.Go(func() {
-				if got := ask(g, "/a", k2.token(t)); got != problem.OK {
+				if got := ask(t, g, "/a", k2.token(t)); got != problem.OK {
 					t.Errorf("unknown key that control has: %v", got)
 				}
 			})
 		}
 		wg.Wait()
 		for range 100 {
-			if got := ask(g, "/a", stranger.token(t)); got != problem.InsideTokenInvalid {
+			if got := ask(t, g, "/a", stranger.token(t)); got != problem.InsideTokenInvalid {
 				t.Errorf("unknown key that control lacks: %v", got)
 			}
 		}
@@ -233,18 +315,18 @@ func TestKeyRotation(t *testing.T) {
 			t.Errorf("%d refreshes for one rotation and 100 strangers, want 1", n)
 		}
 		time.Sleep(askEvery)
-		ask(g, "/a", stranger.token(t))
+		ask(t, g, "/a", stranger.token(t))
 		if n := c.count(); n != 2 {
 			t.Errorf("%d refreshes, want a second one after %s", n, askEvery)
 		}
 
 		old := k1.token(t)
-		if got := ask(g, "/a", old); got != problem.OK {
+		if got := ask(t, g, "/a", old); got != problem.OK {
 			t.Errorf("key that is still published: %v", got)
 		}
 		c.set(func(c *fakeControl) { c.keys = jwks(t, k2) })
 		time.Sleep(2 * refreshEvery)
-		if got := ask(g, "/a", old); got != problem.InsideTokenInvalid {
+		if got := ask(t, g, "/a", old); got != problem.InsideTokenInvalid {
 			t.Errorf("remembered token of a key that was withdrawn: %v", got)
 		}
 	})
@@ -269,7 +351,7 @@ func TestMapChanges(t *testing.T) {
 		} {
 			c.set(func(c *fakeControl) { c.slice = bad })
 			time.Sleep(2 * refreshEvery)
-			if got := ask(g, "/a", key.token(t)); got != problem.OK {
+			if got := ask(t, g, "/a", key.token(t)); got != problem.OK {
 				t.Errorf("%s: %v, want the old map", name, got)
 			}
 			if got := g.book.Load().heard; time.Since(got) < refreshEvery {
@@ -280,14 +362,63 @@ func TestMapChanges(t *testing.T) {
 		}
 		c.set(func(c *fakeControl) { c.slice = testSlice(t, "/b") })
 		time.Sleep(2 * refreshEvery)
-		if a, b := ask(g, "/a", key.token(t)), ask(g, "/b", key.token(t)); a != problem.InsideRoute || b != problem.OK {
+		if a, b := ask(t, g, "/a", key.token(t)), ask(t, g, "/b", key.token(t)); a != problem.InsideRoute || b != problem.OK {
 			t.Errorf("after the change: /a %v, /b %v", a, b)
 		}
-		other := bytes.ReplaceAll(testSlice(t, "/b"), []byte("shop.example"), []byte("else.example"))
+		other := bytes.ReplaceAll(testSlice(t, "/a"), []byte("shop.example"), []byte("else.example"))
 		c.set(func(c *fakeControl) { c.slice = other })
 		time.Sleep(2 * refreshEvery)
-		if got := ask(g, "/b", key.token(t)); got != problem.InsideTokenInvalid {
-			t.Errorf("token of the zone's old name: %v", got)
+		if got := ask(t, g, "/b", key.token(t)); got != problem.OK {
+			t.Errorf("with a map of another zone than the identity's: %v, want the old map", got)
+		}
+		renamed := bytes.Replace(testSlice(t, "/b"), []byte("https://shop.example"), []byte("https://else.example"), 1)
+		c.set(func(c *fakeControl) { c.slice = renamed })
+		time.Sleep(2 * refreshEvery)
+		if got := ask(t, g, "/b", key.token(t)); got != problem.InsideTokenInvalid {
+			t.Errorf("token of the zone's old issuer: %v", got)
+		}
+	})
+}
+
+// TestLongPoll: control tells a change at once, is asked seldom while there is
+// none, and its 304 counts as heard.
+func TestLongPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k1, k2 := newTestKey(t, "k1"), newTestKey(t, "k2")
+		c := &fakeControl{slice: testSlice(t, "/a"), keys: jwks(t, k1), waits: true}
+		g := newTestGuard(t, t.Context(), c)
+		if err := g.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		c.mu.Lock()
+		polls, fetches := c.polls, c.fetches
+		c.mu.Unlock()
+		if got := ask(t, g, "/a", k1.token(t)); got != problem.OK || polls > 400 || fetches > 400 {
+			t.Errorf("after an hour without change: %v, %d polls, %d fetches of keys; want about 355", got, polls, fetches)
+		}
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		c.set(func(c *fakeControl) { c.slice = testSlice(t, "/b") })
+		time.Sleep(2 * retryFirst)
+		if a, b := ask(t, g, "/a", k1.token(t)), ask(t, g, "/b", k1.token(t)); a != problem.InsideRoute || b != problem.OK {
+			t.Errorf("right after the change: /a %v, /b %v", a, b)
+		}
+		time.Sleep(4 * time.Second) // control holds its answer now
+		c.mu.Lock()
+		c.keys = jwks(t, k1, k2) // which the held answer does not tell
+		c.mu.Unlock()
+		start := time.Now()
+		if got := ask(t, g, "/b", k2.token(t)); got != problem.OK || time.Since(start) > time.Second {
+			t.Errorf("a new key while control holds its answer: %v after %s", got, time.Since(start))
+		}
+		stranger := newTestKey(t, "k3")
+		for range 100 { // each interrupts the answer that control holds
+			time.Sleep(askEvery + time.Millisecond)
+			ask(t, g, "/b", stranger.token(t))
+		}
+		if got := ask(t, g, "/b", k2.token(t)); got != problem.OK {
+			t.Errorf("while somebody sends unknown keys all the time: %v", got)
 		}
 	})
 }

@@ -26,15 +26,16 @@ import (
 // bed is the folder and the lasting processes of a run.
 type bed struct {
 	dir      string
+	profile  string // file for the CPU profile of sallyport; empty: none
 	upstream *exec.Cmd
 }
 
-func newBed(ctx context.Context) (*bed, error) {
+func newBed(ctx context.Context, profile string) (*bed, error) {
 	dir, err := os.MkdirTemp("", "sallyport-bench-")
 	if err != nil {
 		return nil, err
 	}
-	b := &bed{dir: dir}
+	b := &bed{dir: dir, profile: profile}
 	if err := b.fill(ctx); err != nil {
 		b.close()
 		return nil, err
@@ -56,7 +57,11 @@ func (b *bed) fill(ctx context.Context) error {
 	if err := os.WriteFile(b.path("load.lua"), []byte(loadScript), 0o600); err != nil {
 		return err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.path("sallyport"), "./cmd/sallyport")
+	program := "./cmd/sallyport"
+	if b.profile != "" {
+		program = "./bench/gateway/profiled"
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.path("sallyport"), program) // #nosec G204 -- one of two
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w\n%s", err, out)
@@ -137,11 +142,22 @@ func (b *bed) measure(ctx context.Context, c *contender, p plan) (result, error)
 	if err := awaitTLS(ctx, c.address); err != nil {
 		return result{}, err
 	}
+	pids := []int{worker(cmd.Process.Pid)}
+	if c.hop != nil {
+		hop, err := c.hop(ctx, b)
+		if err != nil {
+			return result{}, err
+		}
+		defer stop(hop)
+		if err := b.awaitOK(ctx, c); err != nil {
+			return result{}, err
+		}
+		pids = append(pids, hop.Process.Pid)
+	}
 	if _, err := b.load(ctx, c, 1, p.connections); err != nil { // warm-up
 		return result{}, err
 	}
-	pid := worker(cmd.Process.Pid)
-	before, err := cpuTime(pid)
+	before, err := cpuTimes(pids)
 	if err != nil {
 		return result{}, err
 	}
@@ -149,12 +165,17 @@ func (b *bed) measure(ctx context.Context, c *contender, p plan) (result, error)
 	if err != nil {
 		return result{}, err
 	}
-	after, err := cpuTime(pid)
+	after, err := cpuTimes(pids)
 	if err != nil {
 		return result{}, err
 	}
-	r.cpu = float64((after - before).Microseconds()) / (r.perSecond * float64(p.seconds))
-	r.memory, err = resident(pid)
+	each := func(i int) float64 {
+		return float64((after[i] - before[i]).Microseconds()) / (r.perSecond * float64(p.seconds))
+	}
+	if r.cpu = each(0); len(pids) > 1 {
+		r.hop = each(1)
+	}
+	r.memory, err = resident(pids[0])
 	return r, err
 }
 
@@ -203,6 +224,17 @@ func worker(pid int) int {
 		return child
 	}
 	return pid
+}
+
+func cpuTimes(pids []int) ([]time.Duration, error) {
+	times := make([]time.Duration, len(pids))
+	for i, pid := range pids {
+		var err error
+		if times[i], err = cpuTime(pid); err != nil {
+			return nil, err
+		}
+	}
+	return times, nil
 }
 
 // cpuTime reads user and system time of a process (proc(5), fields 14 and 15, in ticks of 10 ms).

@@ -23,14 +23,16 @@ const (
 
 // startNginx runs nginx as a bare TLS reverse proxy: one worker, kept-alive
 // connections on both sides, no log.
-func startNginx(ctx context.Context, b *bed) (*exec.Cmd, error) {
+func startNginx(ctx context.Context, b *bed) (*exec.Cmd, error) { return b.startNginx(ctx, upstream) }
+
+func (b *bed) startNginx(ctx context.Context, to string) (*exec.Cmd, error) {
 	conf := `daemon off; worker_processes 1; pid ` + b.path("nginx.pid") + `; error_log ` + b.path("nginx.err") + ` warn;
 events { worker_connections 4096; }
 http {
   access_log off;
   client_body_temp_path ` + b.path("t1") + `; proxy_temp_path ` + b.path("t2") + `; fastcgi_temp_path ` + b.path("t3") + `; uwsgi_temp_path ` + b.path("t4") + `; scgi_temp_path ` + b.path("t5") + `;
   keepalive_requests 10000000;
-  upstream service { server ` + upstream + `; keepalive 256; keepalive_requests 10000000; }
+  upstream service { server ` + to + `; keepalive 256; keepalive_requests 10000000; }
   server {
     listen 127.0.0.1:18441 ssl;
     ssl_certificate ` + b.path("cert.pem") + `; ssl_certificate_key ` + b.path("key.pem") + `; ssl_protocols TLSv1.3;
@@ -73,8 +75,8 @@ func startReverseProxy(ctx context.Context, b *bed) (*exec.Cmd, error) {
 
 func runReverseProxy(spec string) error {
 	f := strings.Split(spec, ",")
-	if len(f) != 4 {
-		return errors.New("reverseproxy: want listen,upstream,cert,key")
+	if len(f) != 2 && len(f) != 4 {
+		return errors.New("reverseproxy: want listen,upstream or listen,upstream,cert,key")
 	}
 	target := &url.URL{Scheme: "http", Host: f[1]}
 	srv := &http.Server{
@@ -82,6 +84,9 @@ func runReverseProxy(spec string) error {
 		Handler:           &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }},
 		ReadHeaderTimeout: 5 * time.Second,
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13},
+	}
+	if len(f) == 2 {
+		return srv.ListenAndServe()
 	}
 	return srv.ListenAndServeTLS(f[2], f[3])
 }
@@ -117,6 +122,7 @@ func (b *bed) command(ctx context.Context, core, name string, args ...string) (*
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), "SALLYPORT_PROFILE="+b.profile)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 15 * time.Second
 	if err := cmd.Start(); err != nil {

@@ -7,6 +7,16 @@
 // needs nginx, wrk and taskset in PATH.
 //
 //	go run ./bench/gateway [-rounds 5] [-seconds 3] [-connections 64] [-only NAMES]
+//
+// With -inner it measures one hop more: gateway, inner door (a sidecar) and
+// service, by the strength of the proof, beside the same hop through a bare
+// proxy in plain. The inner door runs on the other core; its CPU is a column of
+// its own.
+//
+// With -profile FILE it runs sallyport alone and writes its CPU profile, which
+// the compiler optimizes by:
+//
+//	go run ./bench/gateway -profile cmd/sallyport/default.pgo
 package main
 
 import (
@@ -16,6 +26,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +37,9 @@ func main() {
 	seconds := flag.Int("seconds", 3, "length of a round for each gateway")
 	connections := flag.Int("connections", 64, "connections of the load")
 	only := flag.String("only", "", "comma-separated names of the gateways to run")
-	proxy := flag.String("reverseproxy", "", "(inner use) run Go's bare ReverseProxy: listen,upstream,cert,key")
+	inner := flag.Bool("inner", false, "measure the hop through an inner door")
+	profile := flag.String("profile", "", "run sallyport alone for a round and write its CPU profile to this file")
+	proxy := flag.String("reverseproxy", "", "(inner use) run Go's bare ReverseProxy: listen,upstream[,cert,key]")
 	flag.Parse()
 	if *proxy != "" {
 		fatal(runReverseProxy(*proxy))
@@ -34,7 +47,14 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	fatal(run(ctx, plan{rounds: *rounds, seconds: *seconds, connections: *connections, only: *only}))
+	p := plan{rounds: *rounds, seconds: *seconds, connections: *connections, only: *only, inner: *inner}
+	if *profile != "" {
+		var err error
+		p.profile, err = filepath.Abs(*profile)
+		fatal(err)
+		p.only, p.rounds = "sallyport", 1
+	}
+	fatal(run(ctx, p))
 }
 
 func fatal(err error) {
@@ -48,6 +68,8 @@ func fatal(err error) {
 type plan struct {
 	rounds, seconds, connections int
 	only                         string
+	profile                      string // file for the CPU profile of sallyport; empty: none
+	inner                        bool   // the hop through an inner door
 }
 
 // contender is one gateway under test.
@@ -55,7 +77,8 @@ type contender struct {
 	name    string
 	address string
 	start   func(ctx context.Context, b *bed) (*exec.Cmd, error)
-	tokens  bool // the load sends session tokens
+	tokens  bool                                                 // the load sends session tokens
+	hop     func(ctx context.Context, b *bed) (*exec.Cmd, error) // a second process, between gateway and service; nil: none
 	results []result
 }
 
@@ -63,6 +86,7 @@ type contender struct {
 type result struct {
 	perSecond float64 // requests
 	cpu       float64 // us of CPU a request, the gateway's process only
+	hop       float64 // likewise of the process behind it
 	p50, p99  float64 // ms
 	memory    float64 // MiB resident at the end
 	bad       int     // answers other than 2xx, and errors
@@ -74,7 +98,7 @@ func run(ctx context.Context, p plan) error {
 			return fmt.Errorf("%s is needed (Debian: nginx-light, wrk, util-linux): %w", tool, err)
 		}
 	}
-	b, err := newBed(ctx)
+	b, err := newBed(ctx, p.profile)
 	if err != nil {
 		return err
 	}
@@ -84,6 +108,9 @@ func run(ctx context.Context, p plan) error {
 		{name: "nginx, bare", address: "127.0.0.1:18441", start: startNginx},
 		{name: "Go ReverseProxy, bare", address: "127.0.0.1:18442", start: startReverseProxy},
 		{name: "sallyport, whole job", address: "127.0.0.1:18443", start: startSallyport, tokens: true},
+	}
+	if p.inner {
+		all = append(all[:1], innerContenders()...)
 	}
 	all = slices.DeleteFunc(all, func(c *contender) bool {
 		return p.only != "" && !strings.Contains(p.only, strings.SplitN(c.name, ",", 2)[0])
@@ -95,7 +122,7 @@ func run(ctx context.Context, p plan) error {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 			c.results = append(c.results, r)
-			fmt.Fprintf(os.Stderr, "round %d  %-24s %8.0f/s  %6.1f us  p50 %.2f ms  p99 %.2f ms  %d bad\n", round+1, c.name, r.perSecond, r.cpu, r.p50, r.p99, r.bad)
+			fmt.Fprintf(os.Stderr, "round %d  %-24s %8.0f/s  %6.1f us  + %6.1f us  p50 %.2f ms  p99 %.2f ms  %d bad\n", round+1, c.name, r.perSecond, r.cpu, r.hop, r.p50, r.p99, r.bad)
 		}
 	}
 	report(all, p)
@@ -105,6 +132,10 @@ func run(ctx context.Context, p plan) error {
 // report prints the medians, and the ratios taken inside each round.
 func report(all []*contender, p plan) {
 	fmt.Printf("\n%d rounds of %d s, %d connections, medians; one core for the gateway; %s\n\n", p.rounds, p.seconds, p.connections, time.Now().UTC().Format(time.DateOnly))
+	if p.inner {
+		reportInner(all)
+		return
+	}
 	fmt.Println("| gateway | requests/s | of nginx | of ReverseProxy | CPU us/request | p50 ms | p99 ms | MiB |")
 	fmt.Println("|---|---:|---:|---:|---:|---:|---:|---:|")
 	for _, c := range all {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"crypto/tls"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -94,12 +96,18 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// hold opens a connection to the address in a variable and asks nothing on it
-// until the script ends. The handshake shows that it was taken.
+// hold begins a login at the address in a variable and does not go on with it
+// until the script ends. The 100 shows that a handler waits for its body.
 func hold(ts *testscript.TestScript, _ bool, args []string) {
 	c, err := tls.Dial("tcp", ts.Getenv(args[0]), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) // #nosec G402 -- nothing is said to it
 	ts.Check(err)
 	ts.Defer(func() { _ = c.Close() })
+	_, err = io.WriteString(c, "POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+	ts.Check(err)
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if ts.Check(err); !strings.HasPrefix(line, "HTTP/1.1 100 ") {
+		ts.Fatalf("a login was answered with %q", line)
+	}
 }
 
 // drains waits until `sallyport status` says that the zone of a data folder is

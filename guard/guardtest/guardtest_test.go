@@ -15,7 +15,7 @@ const shop = `
 zone: shop.example
 services:
   orders:
-    upstream: http://127.0.0.1:9002
+    upstream: https://127.0.0.1:9002
     embedded: true
     routes:
       GET /orders/{id}: user
@@ -24,7 +24,7 @@ services:
     calls:
       accounts: [GET /accounts/{id}]
   accounts:
-    upstream: http://127.0.0.1:9003
+    upstream: https://127.0.0.1:9003
     embedded: true
     routes:
       GET /accounts/{id}: service

@@ -104,3 +104,25 @@ type Session struct {
 	Client   string `json:"client"`
 	Agent    string `json:"agent"`
 }
+
+// NewJoin is the body of POST /v1/join.
+type NewJoin struct {
+	Service string `json:"service"`
+}
+
+// CreatedJoin holds a join token, which is shown this once.
+type CreatedJoin struct {
+	ID      string `json:"id"`
+	Token   string `json:"token"`
+	Expires string `json:"expires_at"`
+}
+
+// Join is one join token without its secret.
+type Join struct {
+	ID      string `json:"id"`
+	Service string `json:"service"`
+	Created string `json:"created"`
+	Expires string `json:"expires"`
+	Spent   string `json:"spent"` // empty: not redeemed
+	Tries   int    `json:"tries"`
+}

@@ -57,23 +57,23 @@ func (c *credentials) Authenticate(ctx context.Context, cred gateway.Credential)
 // exchange is the token service: it mints on sight of the outside credential
 // itself, so that whoever asks cannot name a user.
 type exchange struct {
-	credentials *credentials
+	credentials *remembered
 	minter      *token.Minter
 }
 
 // Exchange resolves the credential anew and mints the inside token of its
 // principal. The principal that the gateway has in hand is not believed; only
 // an anonymous one needs no credential.
-func (e *exchange) Exchange(ctx context.Context, cred gateway.Credential, _ *policy.Principal, listener string) (string, time.Time, error) {
-	subject := token.Subject{Subject: policy.AnonymousSubject, Listener: listener, Method: "none"}
+func (e *exchange) Exchange(ctx context.Context, cred gateway.Credential, _ *policy.Principal, listener, transaction string) (string, time.Time, error) {
+	subject := token.Subject{Subject: policy.AnonymousSubject, Listener: listener, Method: "none", Transaction: transaction}
 	if cred.Kind != gateway.NoCredential {
-		p, _, err := e.credentials.Authenticate(ctx, cred)
+		p, err := e.credentials.Authenticate(ctx, cred)
 		if err != nil {
 			return "", time.Time{}, err
 		}
 		subject = token.Subject{
 			Subject: p.Subject, Roles: p.Roles, Scopes: p.Scopes, Level: p.Level,
-			Client: p.Client, Listener: listener, Method: p.Method,
+			Client: p.Client, Listener: listener, Method: p.Method, Transaction: transaction,
 		}
 	}
 	t, err := e.minter.Mint(ctx, subject)

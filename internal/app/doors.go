@@ -10,13 +10,15 @@ import (
 	"sallyport.dev/internal/kv"
 	"sallyport.dev/internal/pki"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/token"
 	"sallyport.dev/zone"
 )
 
 // openGateway builds the outer door.
 func (s *system) openGateway(ctx context.Context, _ Options) error {
-	minter, err := token.NewMinter(token.Config{Zone: s.zone.Name, Issuer: s.zone.Issuer(), Workload: "spiffe://" + s.zone.Name + "/gateway", Signers: s.ring, Clock: s.clock})
+	var err error
+	s.minter, err = token.NewMinter(token.Config{Zone: s.zone.Name, Issuer: s.zone.Issuer(), Workload: "spiffe://" + s.zone.Name + "/gateway", Signers: s.ring, Clock: s.clock})
 	if err != nil {
 		return err
 	}
@@ -28,10 +30,16 @@ func (s *system) openGateway(ctx context.Context, _ Options) error {
 		}
 		certificates[l.Name] = source
 	}
+	s.seen = newRemembered(s.creds, s.clock)
 	s.kv = kv.NewMemory(s.clock, maxKeys)
+	source, err := s.newIdentity(ctx, svid.GatewayName)
+	if err != nil {
+		return err
+	}
 	s.gateway, err = gateway.New(gateway.Config{
 		Zone: s.zone, Certificates: certificates, Locals: s.locals(),
-		Auth: s.creds, Tokens: &exchange{credentials: s.creds, minter: minter},
+		Auth: s.creds, Tokens: &exchange{credentials: s.seen, minter: s.minter},
+		Identity: source, Spool: s.folder.path("spool"),
 		Journal: s.journal, Limiter: s.kv, Metrics: s.metrics, Log: s.log, Clock: s.clock,
 	})
 	if err != nil {
@@ -42,8 +50,9 @@ func (s *system) openGateway(ctx context.Context, _ Options) error {
 	return s.openListeners(ctx)
 }
 
-// forget tells the outer door of a revocation, before the revocation is answered.
+// forget tells token service and outer door of a revocation, before the revocation is answered.
 func (s *system) forget(r store.Revocation) {
+	s.seen.forget(r) // first: the gateway asks it
 	switch r.Kind {
 	case store.KindCredential:
 		s.gateway.Forget(r.Credential)
@@ -117,31 +126,4 @@ func (s *system) locals() []gateway.Local {
 		})
 	}
 	return list
-}
-
-// openControl opens the control listener where the map needs one.
-func (s *system) openControl(ctx context.Context, _ Options) error {
-	if s.zone.Control == "" {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(s.zone.Control)
-	if err != nil {
-		return fmt.Errorf("control listener: %w", err)
-	}
-	var hosts []string // loopback is always named
-	if host != "" {
-		hosts = append(hosts, host)
-	}
-	cert, err := s.ca.ServerCertificate(ctx, hosts)
-	if err != nil {
-		return fmt.Errorf("control listener: %w", err)
-	}
-	c := &control{zone: s.zone, keys: s.ring, log: s.log}
-	l, err := c.listen(ctx, cert)
-	if err != nil {
-		return err
-	}
-	s.owns(onceClosed{l})
-	s.parts = append(s.parts, part{"certificate of control", cert.Run}, part{"control listener", func(ctx context.Context) error { return c.serve(ctx, l) }})
-	return nil
 }

@@ -1,8 +1,12 @@
 package app
 
 import (
+	"io"
+	"log"
 	"os"
 	"runtime/debug"
+
+	"google.golang.org/grpc/grpclog"
 )
 
 const (
@@ -19,4 +23,11 @@ func boundMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
+}
+
+// quietLibraries keeps what libraries print by themselves off standard error:
+// net/http quotes the bytes of services there, grpc writes lines of its own.
+func quietLibraries() {
+	log.SetOutput(io.Discard)
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 }

@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Data    string // the data folder
 	RootKey string // the root key; empty: Data + ".root"
-	Run     string // the folder of sockets for other programs; used by later parts
+	Run     string // the folder of sockets for other programs; empty: RunFolder
 	Version string
 	Log     *slog.Logger
 	Ready   func() // called once when all listeners are open; may be nil
@@ -32,6 +32,7 @@ type Options struct {
 // ctx ends while the zone starts is no error either.
 func Serve(ctx context.Context, z *zone.Zone, o Options) error {
 	boundMemory()
+	quietLibraries()
 	if err := servable(z, o.Log); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"sallyport.dev/internal/gateway"
 	"sallyport.dev/internal/identity"
+	"sallyport.dev/internal/join"
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/keys"
 	"sallyport.dev/internal/kv"
@@ -21,6 +22,7 @@ import (
 	"sallyport.dev/internal/pki"
 	"sallyport.dev/internal/session"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/token"
 	"sallyport.dev/zone"
 )
 
@@ -43,6 +45,9 @@ type system struct {
 	sessions *session.Sessions
 	identity *identity.Identity
 	creds    *credentials
+	seen     *remembered // what the token service has looked up
+	minter   *token.Minter
+	joins    *join.Tokens // nil: the zone has no control listener
 	metrics  *obs.Metrics
 	gateway  *gateway.Gateway
 	doors    map[string]net.Listener // by name of the outside listener
@@ -216,6 +221,7 @@ func (s *system) openAdministration(ctx context.Context, _ Options) error {
 	a := newAdminSocket(s.journal, s.log)
 	a.handle("GET /v1/status", s.status)
 	(&administration{identity: s.identity, sessions: s.sessions, clock: s.clock}).routes(a)
+	(&joining{tokens: s.joins, zone: s.zone, root: s.ca.Roots()[0]}).routes(a)
 	a.search(&records{log: s.logs, journal: s.journal, clock: s.clock})
 	socket, err := listenAdmin(ctx, s.folder.path(adminListener))
 	if err != nil {

@@ -38,11 +38,14 @@ type commands struct {
 	Diff   diffCmd   `cmd:"" help:"Print who gains and who loses which access between two maps."`
 	Serve  serveCmd  `cmd:"" help:"Run the whole zone in one process, in the foreground."`
 
+	Sidecar sidecarCmd `cmd:"" help:"Run the inner door of one service, in any language, beside it."`
+
 	Status  statusCmd  `cmd:"" help:"Tell whether the zone is ready: exit 0 ready, 1 not ready, 3 not running."`
 	User    userCmd    `cmd:"" help:"Add, list, change and remove users."`
 	Role    roleCmd    `cmd:"" help:"Grant and revoke roles of users."`
 	Key     keyCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
 	Session sessionCmd `cmd:"" help:"List and revoke sessions of users."`
+	Join    joinCmd    `cmd:"" help:"Make a join token: one identity for one service, once, within ten minutes."`
 	Logs    logsCmd    `cmd:"" help:"Search the record of requests."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`

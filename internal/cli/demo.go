@@ -60,7 +60,7 @@ func (c *demoCmd) Run(e *env) error {
 		}
 		d.services = filepath.Dir(self)
 	}
-	for _, name := range shop.Services() {
+	for _, name := range shop.Programs() {
 		if _, err := exec.LookPath(filepath.Join(d.services, name)); err != nil {
 			return fmt.Errorf("the shop's program %q cannot be run from %s; build it with `make build`, or name its folder with --services", name, d.services)
 		}
@@ -102,7 +102,7 @@ func (d *demo) run() error {
 		case <-ctx.Done():
 			return nil
 		}
-		for _, name := range shop.Services() {
+		for _, name := range shop.Programs() {
 			group.Go(func() error { return d.service(services, name) })
 		}
 		return ignoreCancel(d.open(ctx))

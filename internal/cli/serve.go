@@ -19,7 +19,7 @@ import (
 type serveFlags struct {
 	dataFlag
 	RootKey  string     `help:"The key that seals what is secret in the data folder; it must lie outside it. Default: DIR.root beside the data folder." type:"path" placeholder:"FILE" default:""`
-	Run      string     `name:"run" help:"The folder of sockets for other programs; this version makes none." type:"path" placeholder:"DIR" default:""`
+	Run      string     `name:"run" help:"The folder of sockets for other programs: workload.sock is the SPIFFE Workload API. Default: /run/sallyport for root, else the user's runtime folder." type:"path" placeholder:"DIR" default:""`
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
 

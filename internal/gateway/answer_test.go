@@ -1,105 +1,18 @@
 package gateway
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/upstream/upstreamtest"
 	"sallyport.dev/zone"
 )
-
-// watchedJournal calls the test for every record, before it is kept.
-type watchedJournal struct {
-	*fakeJournal
-	watch func(*journal.Record) error
-}
-
-func (j *watchedJournal) Append(r *journal.Record) error {
-	if err := j.watch(r); err != nil {
-		return err
-	}
-	return j.fakeJournal.Append(r)
-}
-
-// taker is the client's side of an answer, in memory: what has left when.
-type taker struct {
-	header http.Header
-	status int
-	sent   bytes.Buffer
-	flush  int
-	fail   error // of every Write
-}
-
-func newTaker() *taker { return &taker{header: http.Header{}} }
-
-func (w *taker) Header() http.Header { return w.header }
-func (w *taker) WriteHeader(s int)   { w.status = s }
-func (w *taker) Write(p []byte) (int, error) {
-	if w.fail != nil {
-		return 0, w.fail
-	}
-	return w.sent.Write(p)
-}
-func (w *taker) FlushError() error                { w.flush++; return w.fail }
-func (w *taker) SetWriteDeadline(time.Time) error { return nil }
-func (w *taker) SetReadDeadline(time.Time) error  { return nil }
-
-// behind puts a service in the place of the ordinary one.
-func behind(s *rawService) func(*Config) {
-	return func(c *Config) {
-		c.Zone.Services[0].Upstreams = []zone.Upstream{{Scheme: "http", Network: s.network, Address: s.address, URL: "http://" + s.address}}
-	}
-}
-
-// watchedGateway is a gateway before a raw service, whose records the test sees.
-func watchedGateway(t *testing.T, s *rawService, watch func(*journal.Record) error, routes ...*zone.Route) (*Gateway, *fakeJournal) {
-	t.Helper()
-	d := &door{t: t}
-	if len(routes) == 0 {
-		routes = []*zone.Route{anything("GET")}
-	}
-	cfg := testConfig(d, testZone("", routes...))
-	behind(s)(&cfg)
-	if watch != nil {
-		cfg.Journal = &watchedJournal{d.journal, watch}
-	}
-	g, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(g.Close)
-	return g, d.journal
-}
-
-// visit sends one request through the gateway. It reports whether the answer
-// was broken off.
-func visit(g *Gateway, w http.ResponseWriter, method, target string) (broken bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			if err, ok := v.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
-				panic(v)
-			}
-			broken = true
-		}
-	}()
-	r := httptest.NewRequest(method, "https://shop.example"+target, nil)
-	r.RequestURI = target
-	r.URL.Scheme, r.URL.Host = "", ""
-	r.RemoteAddr = "127.0.0.1:4711"
-	r.TLS.ServerName = "shop.example"
-	g.serve(g.listeners[0], w, r)
-	return false
-}
 
 // framings are the ways to send a body of this size.
 func framings(body string) map[string]string {
@@ -110,7 +23,7 @@ func framings(body string) map[string]string {
 		rest = rest[n:]
 	}
 	return map[string]string{
-		"sized":    sized(body),
+		"sized":    upstreamtest.Sized(body),
 		"chunked":  chunks + "0\r\n\r\n",
 		"to close": "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body,
 	}
@@ -123,7 +36,7 @@ func TestLastByteAfterRecord(t *testing.T) {
 		body := strings.Repeat("0123456789abcdef", size/16+1)[:size]
 		for name, answer := range framings(body) {
 			what := fmt.Sprintf("%d bytes, %s", size, name)
-			s := newRawService(t, "tcp", func(c *rawConn) { c.request(); c.say(answer) })
+			s := upstreamtest.Listen(t, "tcp", func(c *upstreamtest.Conn) { c.Request(); c.Say(answer) })
 			w := newTaker()
 			atRecord := -1
 			g, kept := watchedGateway(t, s, func(*journal.Record) error {
@@ -158,7 +71,7 @@ func TestRecordFails(t *testing.T) {
 		broken bool
 	}{{0, false}, {200, false}, {pieceSize, false}, {pieceSize + 1, true}, {5 * pieceSize, true}} {
 		secret := strings.Repeat("s", c.size)
-		s := newRawService(t, "tcp", always("HTTP/1.1 200 OK\r\nX-Secret: s\r\nContent-Length: "+fmt.Sprint(c.size)+"\r\n\r\n"+secret))
+		s := upstreamtest.Listen(t, "tcp", upstreamtest.Always("HTTP/1.1 200 OK\r\nX-Secret: s\r\nContent-Length: "+fmt.Sprint(c.size)+"\r\n\r\n"+secret))
 		g, _ := watchedGateway(t, s, func(*journal.Record) error { return problem.New(problem.JournalFull, errTest) })
 		w := newTaker()
 		broken := visit(g, w, "GET", "/")
@@ -192,7 +105,7 @@ func TestAnswerFields(t *testing.T) {
 		"Access-Control-Allow-Origin: *", "Traceparent: leak", "Strict-Transport-Security: max-age=1",
 		"", "ok",
 	}, "\r\n")
-	s := newRawService(t, "tcp", always(answer))
+	s := upstreamtest.Listen(t, "tcp", upstreamtest.Always(answer))
 	g, _ := watchedGateway(t, s, nil)
 	w := newTaker()
 	visit(g, w, "GET", "/things")
@@ -233,7 +146,7 @@ func TestAnswersWithoutBody(t *testing.T) {
 		{"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 304, "7"},
 		{"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, "0"},
 	} {
-		s := newRawService(t, "tcp", always(c.answer))
+		s := upstreamtest.Listen(t, "tcp", upstreamtest.Always(c.answer))
 		g, kept := watchedGateway(t, s, nil)
 		w := newTaker()
 		visit(g, w, c.method, "/")
@@ -254,7 +167,7 @@ func TestAnswerIsCut(t *testing.T) {
 		"sized":   "HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + part,
 		"chunked": fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(part), part),
 	} {
-		s := newRawService(t, "tcp", func(c *rawConn) { c.request(); c.say(answer) })
+		s := upstreamtest.Listen(t, "tcp", func(c *upstreamtest.Conn) { c.Request(); c.Say(answer) })
 		d := openDoor(t, []*zone.Route{anything("GET")}, behind(s))
 		for _, http2 := range []bool{false, true} {
 			resp, err := d.client(http2).Get("https://shop.example/")
@@ -293,7 +206,7 @@ func TestClientTakesNoMore(t *testing.T) {
 		{fmt.Errorf("write: %w", errDeadline), 3 * pieceSize, problem.RequestTimeout, true},
 		{io.ErrClosedPipe, 10, problem.OK, false}, // recorded before it was tried
 	} {
-		s := newRawService(t, "tcp", always(sized(strings.Repeat("x", c.size))))
+		s := upstreamtest.Listen(t, "tcp", upstreamtest.Always(upstreamtest.Sized(strings.Repeat("x", c.size))))
 		g, kept := watchedGateway(t, s, nil)
 		w := newTaker()
 		w.fail = c.fail
@@ -327,8 +240,9 @@ func TestReasonOfTheGuard(t *testing.T) {
 		for _, s := range c.said {
 			fields += problem.ReasonHeader + ": " + s + "\r\n"
 		}
-		s := newRawService(t, "tcp", always(fmt.Sprintf("HTTP/1.1 %d X\r\n%sContent-Length: 2\r\n\r\nno", c.status, fields)))
-		g, kept := watchedGateway(t, s, nil)
+		s := upstreamtest.Listen(t, "tcp", upstreamtest.Always(fmt.Sprintf("HTTP/1.1 %d X\r\n%sContent-Length: 2\r\n\r\nno", c.status, fields)))
+		g, kept := editedGateway(t, []*zone.Route{anything("GET")}, behind(s), inPlain)
+		g.zone.Services[0].Embedded = true
 		w := newTaker()
 		visit(g, w, "GET", "/")
 		g.zone.Services[0].Embedded = false // a service without a guard is not asked
@@ -347,7 +261,7 @@ func TestReasonOfTheGuard(t *testing.T) {
 
 // Whatever a client forges, the service receives ours, once.
 func TestForgedNames(t *testing.T) {
-	s := newRawService(t, "tcp", always(sized("ok")))
+	s := upstreamtest.Listen(t, "tcp", upstreamtest.Always(upstreamtest.Sized("ok")))
 	d := openDoor(t, []*zone.Route{anything("GET"), anything("POST")}, behind(s))
 	fields := "Authorization: Bearer " + aliceToken + "\r\n" +
 		"Connection: keep-alive, Txn-Token, X-Correlation-Id, Host, Sallyport-Client\r\n" +
@@ -360,7 +274,7 @@ func TestForgedNames(t *testing.T) {
 	if got.status != 200 {
 		t.Fatalf("got %d %s", got.status, got.body)
 	}
-	raw := <-s.requests
+	raw := <-s.Requests
 	if strings.Contains(strings.ToLower(raw), "forged") || strings.Contains(raw, aliceToken) {
 		t.Errorf("a forged name or the credential arrived:\n%s", raw)
 	}
@@ -380,168 +294,23 @@ func TestForgedNames(t *testing.T) {
 	}
 }
 
-func sseRoute() *zone.Route {
-	return &zone.Route{Method: "GET", Path: "/live", Allow: zone.AllowAnonymous, Stream: zone.StreamSSE}
-}
-
-// Each event of a declared stream arrives before the next is made.
-func TestStream(t *testing.T) {
-	next := make(chan string)
-	s := newRawService(t, "tcp", func(c *rawConn) {
-		if _, ok := c.request(); !ok {
-			return // a health check
-		}
-		c.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n")
-		for e := range next {
-			c.say(fmt.Sprintf("%x\r\n%s\r\n", len(e), e))
-			if e == "" { // the last chunk by its size
-				return
-			}
-		}
-	})
-	d := openDoor(t, []*zone.Route{sseRoute()}, behind(s))
-	for _, http2 := range []bool{false, true} {
-		resp, err := d.client(http2).Get("https://shop.example/live")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r := d.last(); r.Kind != journal.KindOpen || r.Status != 200 {
-			t.Errorf("at the head: record %+v", r)
-		}
-		for _, e := range []string{"data: 1\n\n", "data: 2\n\n"} {
-			next <- e
-			got := make([]byte, len(e))
-			if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != e {
-				t.Fatalf("event %q: got %q, %v", e, got, err)
-			}
-		}
-		next <- ""
-		if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) > 0 {
-			t.Errorf("rest %q, %v", rest, err)
-		}
-		if r := d.last(); r.Kind != journal.KindEnd || r.Reason != "ok" || r.BytesOut != 18 {
-			t.Errorf("at the end: record %+v", r)
-		}
-		_ = resp.Body.Close()
-	}
-}
-
-// What is not a stream on a stream's route is an ordinary answer; a stream ends
-// with the client, with the service, and with silence.
-func TestStreamEnds(t *testing.T) {
-	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-	for _, c := range []struct {
-		name   string
-		serve  func(*rawConn)
-		fail   error
-		kinds  []journal.Kind
-		reason string
-		broken bool
-		after  time.Duration
-	}{
-		{"whole", func(c *rawConn) { c.request(); c.say(head + "2\r\n\n\n\r\n0\r\n\r\n") }, nil,
-			[]journal.Kind{journal.KindOpen, journal.KindEnd}, "ok", false, 0},
-		{"refusal", func(c *rawConn) {
-			c.request()
-			c.say("HTTP/1.1 404 No\r\nSallyport-Reason: owner.denied\r\nContent-Length: 0\r\n\r\n")
-		}, nil, []journal.Kind{journal.KindRequest}, "owner.denied", false, 0},
-		{"another type", func(c *rawConn) { c.request(); c.say(sized("{}")) }, nil, []journal.Kind{journal.KindRequest}, "ok", false, 0},
-		{"service cuts", func(c *rawConn) { c.request(); c.say(head + "2\r\n\n\n\r\n") }, nil,
-			[]journal.Kind{journal.KindOpen, journal.KindEnd}, "upstream.protocol", true, 0},
-		{"client leaves", func(c *rawConn) { c.request(); c.say(head + "2\r\n\n\n\r\n"); c.stay() }, io.ErrClosedPipe,
-			[]journal.Kind{journal.KindOpen, journal.KindEnd}, "client.closed", true, 0},
-		{"silence", func(c *rawConn) {
-			c.request()
-			c.say(head)
-			for range 9 { // never silent for long, and longer than any answer may take
-				time.Sleep(2*time.Minute - 1)
-				c.say("2\r\n\n\n\r\n")
-			}
-			c.stay()
-		}, nil, []journal.Kind{journal.KindOpen, journal.KindEnd}, "upstream.timeout", true, 20*time.Minute - 9},
+// What a service answers may be anything, and the log is no place for it.
+func TestErrorsDoNotQuoteTheAnswer(t *testing.T) {
+	for answer, why := range map[string]string{
+		"planted-word 200 OK\r\n\r\n":                                                    "malformed status line",
+		"HTTP/1.1 planted-word\r\n\r\n":                                                  "malformed status",
+		"HTTP/1.1 200 OK\r\nContent-Length: planted-word\r\n\r\n":                        "malformed Content-Length",
+		"HTTP/1.1 200 OK\r\nplanted-word : x\r\n\r\n":                                    "field name",
+		"HTTP/1.1 200 OK\r\nplanted-word\r\n\r\n":                                        "malformed line",
+		"HTTP/1.1 200 OK\r\nX-A: planted-word\x00\r\n\r\n":                               "malformed line",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nplanted-word\r\n\r\n": "malformed line",
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, dial := newPipeService(c.serve)
-				g, kept := watchedGateway(t, s, nil, sseRoute())
-				g.services["shop"].cfg.dial = dial
-				defer s.serving.Wait()
-				defer g.Close()
-				w := newTaker()
-				w.fail = c.fail
-				start := time.Now()
-				if broken := visit(g, w, "GET", "/live"); broken != c.broken {
-					t.Errorf("broken off = %v, want %v", broken, c.broken)
-				}
-				if took := time.Since(start); took != c.after {
-					t.Errorf("took %v, want %v", took, c.after)
-				}
-				var kinds []journal.Kind
-				reason := ""
-				for _, r := range kept.all() {
-					kinds, reason = append(kinds, r.Kind), r.Reason
-				}
-				if !slices.Equal(kinds, c.kinds) || reason != c.reason {
-					t.Errorf("records %v, the last %s, want %v, %s", kinds, reason, c.kinds, c.reason)
-				}
-			})
-		})
-	}
-}
-
-// Without an open record a stream does not begin.
-func TestStreamIsNotRecorded(t *testing.T) {
-	s := newRawService(t, "tcp", always("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1\r\n\r\n\n"))
-	g, _ := watchedGateway(t, s, func(*journal.Record) error { return errTest }, sseRoute())
-	w := newTaker()
-	visit(g, w, "GET", "/live")
-	if w.status != 503 || !strings.Contains(w.sent.String(), "journal.unavailable") {
-		t.Errorf("got %d %q", w.status, w.sent.String())
-	}
-}
-
-// pausing takes each piece of an answer after a pause.
-type pausing struct {
-	*taker
-	pause time.Duration
-}
-
-func (w pausing) Write(p []byte) (int, error) { time.Sleep(w.pause); return w.taker.Write(p) }
-
-// An answer that lasts too long because its client is slow, or a stream that is
-// quiet, says nothing about the instance; a service that stands still does.
-func TestWhoseFaultIsATimeout(t *testing.T) {
-	large := "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"
-	for _, c := range []struct {
-		name     string
-		target   string
-		pause    time.Duration
-		serve    func(*rawConn)
-		failures int32
-	}{
-		{"slow client", "/large", 20 * time.Second, func(c *rawConn) { c.request(); c.say(large + strings.Repeat("x", 1<<20)) }, 0},
-		{"quiet stream", "/live", 0, func(c *rawConn) {
-			c.request()
-			c.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-			c.stay()
-		}, 0},
-		{"service stands still", "/large", 0, func(c *rawConn) { c.request(); c.say(large); c.stay() }, 1},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, dial := newPipeService(c.serve)
-				g, kept := watchedGateway(t, s, nil, sseRoute(), anything("GET"))
-				set := g.services["shop"]
-				set.cfg.dial = dial
-				set.instances = append(set.instances, &instance{set: set, scheme: "http", network: "tcp"}) // the last one is never at fault
-				broken := visit(g, pausing{newTaker(), c.pause}, "GET", c.target)
-				g.Close()
-				s.serving.Wait()
-				records := kept.all()
-				if got := failuresOf(set); !broken || got != c.failures || records[len(records)-1].Reason != "upstream.timeout" {
-					t.Errorf("broken %v, %d failures, records %+v; want %d and upstream.timeout", broken, got, records, c.failures)
-				}
-			})
-		})
+		d := openDoor(t, []*zone.Route{anything("GET")}, behind(upstreamtest.Listen(t, "tcp", upstreamtest.Always(answer))))
+		if got := d.do(d.client(false), "GET", "/", ""); got.status != 502 || strings.Contains(got.body, "planted-word") {
+			t.Errorf("%q: got %d %s", answer, got.status, got.body)
+		}
+		if log := d.log.String(); strings.Contains(log, "planted-word") || !strings.Contains(log, why) {
+			t.Errorf("%q: want %q and no word of the answer in the log:\n%s", answer, why, log)
+		}
 	}
 }

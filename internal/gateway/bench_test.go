@@ -99,7 +99,7 @@ func BenchmarkWire(b *testing.B) {
 			b.Fatal(err)
 		}
 		srv := g.listeners[0].server
-		go func() { _ = srv.ServeTLS(&doorway{Listener: l, listener: g.listeners[0]}, "", "") }()
+		go func() { _ = srv.Serve(newFront(&doorway{Listener: l, listener: g.listeners[0]}, srv.TLSConfig, g.log)) }()
 		b.Cleanup(func() { _ = srv.Close() })
 		requests(b, l.Addr().String())
 	})

@@ -13,6 +13,8 @@ import (
 	"sallyport.dev/internal/kv"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/svid"
+	"sallyport.dev/internal/upstream"
 	"sallyport.dev/zone"
 )
 
@@ -24,10 +26,10 @@ type Authenticator interface {
 }
 
 // TokenService mints the inside token, on sight of the outside credential
-// itself. An anonymous principal comes with the zero Credential. Any error is
-// token.unavailable.
+// itself. An anonymous principal comes with the zero Credential. transaction is
+// the token's `txn`; empty lets the service choose. Any error is token.unavailable.
 type TokenService interface {
-	Exchange(ctx context.Context, c Credential, p *policy.Principal, listener string) (value string, expires time.Time, err error)
+	Exchange(ctx context.Context, c Credential, p *policy.Principal, listener, transaction string) (value string, expires time.Time, err error)
 }
 
 // Journal keeps the one record of each request. Admit says whether a new
@@ -80,6 +82,13 @@ type Config struct {
 	Clock     func() time.Time // default time.Now
 	Drain     time.Duration    // how long a stop waits for requests under way; default 10 s
 	Addresses AddressBounds    // default DefaultAddressBounds
+	Upstream  upstream.Config  // how services are reached; Clock and Log are those above, and so are Dial and Prove but for tests
+
+	// Identity is spiffe://ZONE/gateway. Needed where a service has an inner door.
+	Identity *svid.Source
+	// Spool is the folder for bodies that are too large for memory, made if it is
+	// not there. Needed likewise; on a disk that may hold what clients send.
+	Spool string
 }
 
 const defaultDrain = 10 * time.Second
@@ -130,6 +139,12 @@ func (c *Config) check() error {
 	if c.Drain <= 0 {
 		c.Drain = defaultDrain
 	}
+	for _, svc := range c.Zone.Services {
+		if svc.InnerDoor() && (c.Spool == "" || c.Identity == nil && c.Upstream.Dial == nil) {
+			return fmt.Errorf("gateway: service %s has an inner door, and the gateway no identity or no folder for bodies", svc.Name)
+		}
+	}
+	c.Upstream.Clock, c.Upstream.Log = c.Clock, c.Log
 	if c.Addresses == (AddressBounds{}) {
 		c.Addresses = DefaultAddressBounds()
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"sallyport.dev/internal/upstream/upstreamtest"
 	"sallyport.dev/zone"
 )
 
@@ -83,7 +84,7 @@ func TestPreflight(t *testing.T) {
 // What the service says about other origins never leaves; what the map says does,
 // also on refusals, or the page could not read why.
 func TestShare(t *testing.T) {
-	s := newRawService(t, "tcp", always("HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: https://evil.example\r\nAccess-Control-Allow-Credentials: true\r\nVary: Accept\r\nContent-Length: 2\r\n\r\nok"))
+	s := upstreamtest.Listen(t, "tcp", upstreamtest.Always("HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: https://evil.example\r\nAccess-Control-Allow-Credentials: true\r\nVary: Accept\r\nContent-Length: 2\r\n\r\nok"))
 	routes := []*zone.Route{
 		corsRoute("GET", zone.AllowAnonymous|zone.AllowUser, app),
 		corsRoute("PUT", zone.AllowUser, app),

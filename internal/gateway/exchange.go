@@ -29,6 +29,9 @@ func exchangeStage(g *Gateway, t *trip) problem.Reason {
 	if t.route.local != nil {
 		return problem.OK // it never leaves this process
 	}
+	if t.route.signed() {
+		return g.mintOnce(t)
+	}
 	place := &t.entry.tokens[t.listener.index]
 	if token := place.Load(); token != nil && t.start.Before(token.until) {
 		t.inside = token.value
@@ -36,17 +39,38 @@ func exchangeStage(g *Gateway, t *trip) problem.Reason {
 	}
 	token, err := g.mint(t)
 	if err != nil {
-		if t.r.Context().Err() != nil {
-			return problem.ClientClosed
-		}
-		reason := t.failed(err, problem.TokenUnavailable)
-		if reason.Status() == http.StatusUnauthorized { // it knows better than what is remembered
-			g.principals.forget(t.cred.Hash)
-		}
-		return reason
+		return g.notMinted(t, err)
 	}
 	t.inside = token.value
 	return problem.OK
+}
+
+// mintOnce gets a token for this one request, whose `txn` is its correlation id:
+// the price of `proof: signature`.
+func (g *Gateway) mintOnce(t *trip) problem.Reason {
+	ctx, cancel := context.WithTimeout(t.r.Context(), lookupTime)
+	defer cancel()
+	value, expires, err := g.tokens.Exchange(ctx, t.cred, t.principal, t.listener.Name, t.CorrelationID)
+	if err == nil && (value == "" || !g.clock().Before(expires)) {
+		err = errDeadToken
+	}
+	if err != nil {
+		return g.notMinted(t, err)
+	}
+	t.inside = value
+	return problem.OK
+}
+
+// notMinted says why there is no inside token.
+func (g *Gateway) notMinted(t *trip, err error) problem.Reason {
+	if t.r.Context().Err() != nil {
+		return problem.ClientClosed
+	}
+	reason := t.failed(err, problem.TokenUnavailable)
+	if reason.Status() == http.StatusUnauthorized { // it knows better than what is remembered
+		g.principals.forget(t.cred.Hash)
+	}
+	return reason
 }
 
 // mint asks the token service, once for all requests that need the same token at
@@ -57,7 +81,7 @@ func (g *Gateway) mint(t *trip) (*insideToken, error) {
 	asked := g.mints.DoChan(e.mintName(l), contained(func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTime)
 		defer cancel()
-		value, expires, err := g.tokens.Exchange(ctx, cred, e.principal, l.Name)
+		value, expires, err := g.tokens.Exchange(ctx, cred, e.principal, l.Name, "")
 		if err != nil {
 			return nil, err
 		}

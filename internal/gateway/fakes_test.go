@@ -67,7 +67,7 @@ type fakeTokens struct {
 	before func()
 }
 
-func (f *fakeTokens) Exchange(_ context.Context, c Credential, p *policy.Principal, listener string) (string, time.Time, error) {
+func (f *fakeTokens) Exchange(_ context.Context, c Credential, p *policy.Principal, listener, _ string) (string, time.Time, error) {
 	if f.before != nil {
 		f.before()
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -9,8 +10,10 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"sallyport.dev/internal/httpsig"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/upstream"
 	"sallyport.dev/zone"
 )
 
@@ -21,7 +24,9 @@ type Gateway struct {
 	zone      *zone.Zone
 	stages    []stage
 	listeners []*listener
-	services  map[string]*upstreamSet // by name
+	services  map[string]*upstream.Set // by name
+	inner     *innerDoors
+	spool     *httpsig.Spool // nil: no service has an inner door
 
 	auth    Authenticator
 	tokens  TokenService
@@ -54,7 +59,8 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		zone:       cfg.Zone,
 		stages:     pipeline(),
-		services:   make(map[string]*upstreamSet, len(cfg.Zone.Services)),
+		services:   make(map[string]*upstream.Set, len(cfg.Zone.Services)),
+		inner:      newInnerDoors(cfg.Zone.Name, cfg.Identity, cfg.Clock),
 		auth:       cfg.Auth,
 		tokens:     cfg.Tokens,
 		journal:    cfg.Journal,
@@ -69,8 +75,17 @@ func New(cfg Config) (*Gateway, error) {
 
 		crossOrigin: http.NewCrossOriginProtection(), // trusts no other origin
 	}
+	if cfg.Spool != "" {
+		var err error
+		if g.spool, err = openSpool(cfg.Spool); err != nil {
+			return nil, fmt.Errorf("gateway: folder of bodies: %w", err)
+		}
+	}
+	if cfg.Upstream.Dial == nil {
+		cfg.Upstream.Dial, cfg.Upstream.Prove = g.inner.dial, g.inner.prove
+	}
 	for _, svc := range cfg.Zone.Services {
-		g.services[svc.Name] = newUpstreamSet(svc, upstreamConfig{clock: g.clock, log: g.log})
+		g.services[svc.Name] = upstream.New(svc, cfg.Upstream)
 	}
 	for i, zl := range cfg.Zone.Listeners {
 		l, err := newListener(g, zl, i, &cfg)
@@ -85,6 +100,7 @@ func New(cfg Config) (*Gateway, error) {
 
 // Close lets go of the upstream connections. Run and Serve do it when they end.
 func (g *Gateway) Close() {
+	defer g.inner.close()
 	for _, s := range g.services {
 		s.Close()
 	}

@@ -45,7 +45,7 @@ func insideName(name []byte) bool {
 }
 
 // hopByHop reports whether a folded name is meaningful for one connection only
-// (RFC 9110 section 7.6.1). What Connection names besides is found by nominated.
+// (RFC 9110 section 7.6.1). What Connection names besides is found by upstream.Nominated.
 func hopByHop(name []byte) bool {
 	switch string(name) {
 	case "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
@@ -123,29 +123,4 @@ func nominations(h http.Header) []string {
 		}
 	}
 	return nil
-}
-
-// nominated reports whether one of the Connection fields names the header. Such
-// a header ends at this hop (RFC 9110 section 7.6.1). What the gateway writes
-// itself is written past this rule: a client cannot make it drop our own names.
-func nominated(connection []string, name string) bool {
-	for _, f := range connection {
-		for token := range strings.SplitSeq(f, ",") {
-			if strings.EqualFold(strings.Trim(token, " \t"), name) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// validValue reports whether a field value holds no control character but the
-// tab (RFC 9110 section 5.5): nothing in it can end a line.
-func validValue(v string) bool {
-	for i := range len(v) {
-		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }

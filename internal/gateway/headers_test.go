@@ -85,23 +85,7 @@ func TestPassesOutward(t *testing.T) {
 	}
 }
 
-func TestNominated(t *testing.T) {
-	for _, c := range []struct {
-		connection []string
-		name       string
-		want       bool
-	}{
-		{[]string{"close"}, "X-Custom", false},
-		{[]string{"keep-alive, X-Custom"}, "X-Custom", true},
-		{[]string{"keep-alive", "\tx-custom "}, "X-Custom", true},
-		{[]string{"keep-alive,,x-custom,"}, "X-Custom", true},
-		{[]string{"X-Customs"}, "X-Custom", false},
-		{nil, "X-Custom", false},
-	} {
-		if got := nominated(c.connection, c.name); got != c.want {
-			t.Errorf("nominated(%q, %q) = %v, want %v", c.connection, c.name, got, c.want)
-		}
-	}
+func TestNominations(t *testing.T) {
 	if got := nominations(http.Header{"Connection": {"Keep-Alive", "close", ""}}); got != nil {
 		t.Errorf("nominations of the connection's own options = %q, want nil", got)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/upstream"
 	"sallyport.dev/zone"
 )
 
@@ -429,8 +430,8 @@ func FuzzTarget(f *testing.F) {
 		if again != r.RequestURI {
 			t.Errorf("target %q was taken for %q", r.RequestURI, again)
 		}
-		out := outgoing{method: "GET", path: tr.path, query: tr.query, hasQuery: tr.hasQuery, host: "shop.example", listener: "public"}
-		head, err := out.appendHead(nil)
+		out := upstream.Request{Method: "GET", Path: tr.path, Query: tr.query, HasQuery: tr.hasQuery, Host: "shop.example"}
+		head, err := out.AppendHead(nil)
 		if line, _, _ := strings.Cut(string(head), "\r\n"); err != nil || line != "GET "+r.RequestURI+" HTTP/1.1" {
 			t.Errorf("target %q is sent on as %q, %v", r.RequestURI, line, err)
 		}

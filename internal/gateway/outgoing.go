@@ -2,64 +2,44 @@ package gateway
 
 import (
 	"encoding/hex"
-	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
+	"sync"
 
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/upstream"
 )
 
-// outgoing is the request that goes to a service. It is built from nothing: the
-// method, path and query are the bytes that were matched and authorized, and of
-// the received fields only those travel that passesInward lets pass.
-//
-// Host is the authority that the client asked for and the listener judged, not
-// the address of the instance: services make links of it.
+// outgoing is the request that goes to a service, with what its fields are made
+// of. It is built from nothing: of the received fields only those travel that
+// passesInward lets pass.
 type outgoing struct {
-	method   string
-	path     string // canonical and escaped; starts with one slash
-	query    string
-	hasQuery bool
-	host     string
+	upstream.Request
 	received http.Header // as received; only read
 
 	inside      string // inside token; empty only in tests
 	correlation string
 	trace       obs.Trace
-	client      netip.Addr
-	listener    string
+	client      string            // Sallyport-Client
+	route       *route            // nil only in tests
+	digest      string            // Content-Digest; empty: none
 	plain       *policy.Principal // set for services with plain_headers, nil else
-
-	body   inbound // nil when the request has none
-	length int64   // of body; -1: not known, so it travels in chunks
-	ahead  []byte  // the whole body, when it was small enough to be read ahead
 }
 
-// inbound is the body of a request, bounded in size and time; *body is one.
-type inbound interface {
-	io.Reader
-	retire() // ends it for good: throws out a Read under way and lets none begin
-}
+// outgoings lends the requests of forwardStage: what is handed on through an
+// interface would be garbage of each request else.
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
-// appendHead appends the head of the request (RFC 9112 section 3) to b. The
-// gateway's own fields come first and are written past every rule for received
-// ones, so that a client's Connection field cannot name them away.
-func (o *outgoing) appendHead(b []byte) ([]byte, error) {
-	if !validTarget(o.path, o.query) {
-		return nil, fmt.Errorf("target %q", o.path)
-	}
-	b = append(append(b, o.method...), ' ')
-	b = append(b, o.path...)
-	if o.hasQuery {
-		b = append(append(b, '?'), o.query...)
-	}
-	b = append(b, " HTTP/1.1\r\n"...)
-	f := fields{b: b}
-	f.add("Host", o.host)
+// Retire makes a *body an upstream.Body.
+func (b *body) Retire() { b.retire() }
+
+// AppendFields appends the fields of the request. The gateway's own come first
+// and are written past every rule for received ones, so that a client's
+// Connection field cannot name them away.
+func (o *outgoing) AppendFields(dst []byte) ([]byte, error) {
+	f := fields{b: dst}
 	if o.inside != "" {
 		f.add("Txn-Token", o.inside)
 	}
@@ -69,21 +49,15 @@ func (o *outgoing) appendHead(b []byte) ([]byte, error) {
 	f.b = append(f.b, '-')
 	f.b = hex.AppendEncode(f.b, o.trace.Span[:])
 	f.b = append(f.b, "-01\r\n"...)
-	f.addClient(o.client, o.listener)
+	f.add("Sallyport-Client", o.client)
+	if o.digest != "" {
+		f.add("Content-Digest", o.digest)
+	}
 	if o.plain != nil {
 		f.addPlain(o.plain)
 	}
 	f.addReceived(o.received)
-	switch {
-	case o.body == nil && o.length == 0 && anticipatesBody(o.method):
-		f.b = append(f.b, "Content-Length: 0\r\n"...) // RFC 9110 section 8.6
-	case o.length < 0:
-		f.b = append(f.b, "Transfer-Encoding: chunked\r\n"...)
-	case o.length > 0:
-		f.b = append(f.b, "Content-Length: "...)
-		f.b = append(strconv.AppendInt(f.b, o.length, 10), "\r\n"...)
-	}
-	return append(f.b, "\r\n"...), f.err
+	return f.b, f.err
 }
 
 // fields appends header fields and remembers the first that may not be sent.
@@ -93,23 +67,23 @@ type fields struct {
 }
 
 func (f *fields) add(name, value string) {
-	if !validValue(value) {
-		f.err = fmt.Errorf("control character in field %q", name)
+	b, err := upstream.AppendField(f.b, name, value)
+	if err != nil {
+		f.err = err
 		return
 	}
-	f.b = append(append(f.b, name...), ": "...)
-	f.b = append(append(f.b, value...), "\r\n"...)
+	f.b = b
 }
 
-// addClient says where the request came in: `"ADDRESS";listener=NAME`, a
+// clientField says where a request came in: `"ADDRESS";listener=NAME`, a
 // structured field item (RFC 9651 section 3.3.3).
-func (f *fields) addClient(client netip.Addr, listener string) {
-	f.b = append(f.b, `Sallyport-Client: "`...)
+func clientField(client netip.Addr, listener string) string {
+	buf := append(make([]byte, 0, 64), '"')
 	if client.IsValid() {
-		f.b = client.Unmap().WithZone("").AppendTo(f.b)
+		buf = client.Unmap().WithZone("").AppendTo(buf)
 	}
-	f.b = append(f.b, `";listener=`...)
-	f.b = append(append(f.b, listener...), "\r\n"...)
+	buf = append(buf, `";listener=`...)
+	return string(append(buf, listener...))
 }
 
 // addPlain says in clear who the request acts for, to a service that has no
@@ -143,7 +117,7 @@ func (f *fields) addList(name string, members []string) {
 func (f *fields) addReceived(h http.Header) {
 	connection := nominations(h)
 	for name, values := range h {
-		if !passesInward(name) || connection != nil && nominated(connection, name) {
+		if !passesInward(name) || connection != nil && upstream.Nominated(connection, name) {
 			continue
 		}
 		cookie := strings.EqualFold(name, "Cookie")
@@ -156,32 +130,4 @@ func (f *fields) addReceived(h http.Header) {
 			f.add(name, v)
 		}
 	}
-}
-
-// validTarget is the last look at what is about to be written as a request
-// target: origin form only (RFC 9112 section 3.2.1), nothing that could end it.
-func validTarget(path, query string) bool {
-	if path == "" || path[0] != '/' || len(path) > 1 && path[1] == '/' {
-		return false
-	}
-	for i := range len(path) {
-		switch c := path[i]; {
-		case c <= ' ' || c >= 0x7f || c == '?' || c == '#' || c == '\\':
-			return false
-		case c == '%' && (len(path) < i+3 || !isHex(path[i+1]) || !isHex(path[i+2])):
-			return false
-		}
-	}
-	for i := range len(query) {
-		if c := query[i]; c <= ' ' || c >= 0x7f || c == '#' {
-			return false
-		}
-	}
-	return true
-}
-
-// anticipatesBody reports whether a request of this method says that it has no
-// content rather than leaving it open.
-func anticipatesBody(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }

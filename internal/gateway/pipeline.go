@@ -44,6 +44,7 @@ func pipeline() []stage {
 		{"limit", limitStage},
 		{"authorize", authorizeStage},
 		{"exchange", exchangeStage},
+		{"prove", proveStage},
 		{"forward", dispatchStage},
 		{"record", recordStage},
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 func TestStages(t *testing.T) {
-	want := []string{"accept", "normalize", "identify", "route", "authenticate", "limit", "authorize", "exchange", "forward", "record"}
+	want := []string{"accept", "normalize", "identify", "route", "authenticate", "limit", "authorize", "exchange", "prove", "forward", "record"}
 	if got := Stages(); !slices.Equal(got, want) {
 		t.Errorf("Stages() = %v, want %v", got, want)
 	}

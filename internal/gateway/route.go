@@ -7,16 +7,17 @@ import (
 
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/upstream"
 	"sallyport.dev/zone"
 )
 
 // route is an operation of the map or a local one, with everything resolved
 // that a request would else look up.
 type route struct {
-	*zone.Route              // never nil but for requests without a route; Route.Service is nil for local routes
-	*counters                // its metrics
-	service     *upstreamSet // nil for local routes
-	local       *Local       // nil for routes of services
+	*zone.Route               // never nil but for requests without a route; Route.Service is nil for local routes
+	*counters                 // its metrics
+	service     *upstream.Set // nil for local routes
+	local       *Local        // nil for routes of services
 	params      *policy.Params
 	whole       *zone.Matcher // all routes of the service; nil when all are on this listener
 	pattern     string        // METHOD /path, the label of records and metrics

@@ -44,7 +44,7 @@ func (g *Gateway) Serve(ctx context.Context, open map[string]net.Listener) error
 	health, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
 	var checks sync.WaitGroup
 	for _, s := range g.services {
-		checks.Go(func() { s.run(health) })
+		checks.Go(func() { s.Run(health) })
 	}
 	defer checks.Wait()
 	defer stopHealth()

@@ -101,6 +101,10 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 		local("POST", "/large", zone.AllowAnonymous, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, localAnswer)) })
 		local("POST", "/users", zone.AllowUser, func(http.ResponseWriter, *http.Request) {})
 		local("GET", "/large", zone.AllowAnonymous, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, localAnswer)) })
+		inner := newPipes()
+		cfg.Upstream.Dial = func(ctx context.Context, _ *zone.Service, _ zone.Upstream) (net.Conn, error) {
+			return inner.dial(ctx, "", "")
+		}
 		g, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -108,7 +112,6 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 		d.gateway = g
 		g.listeners[0].server.TLSConfig.SessionTicketsDisabled = true // a pipe holds nothing: tickets would wait for a reader
 
-		inner := newPipes()
 		up := &http.Server{ReadHeaderTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.RawQuery == "refuse" {
 				w.Header().Set("Connection", "close") // else net/http reads the body first
@@ -136,7 +139,6 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 			}
 		})}
 		go func() { _ = up.Serve(inner) }()
-		g.services["shop"].cfg.dial = inner.dial
 
 		ctx, stop := context.WithCancel(t.Context())
 		d.stop = stop

@@ -18,9 +18,9 @@ func (g *Gateway) Services() []ServiceStatus {
 	list := make([]ServiceStatus, 0, len(g.services))
 	for _, name := range slices.Sorted(maps.Keys(g.services)) {
 		st := ServiceStatus{Name: name}
-		for _, in := range g.services[name].instances {
+		for _, in := range g.services[name].Status() {
 			st.Instances++
-			if in.ejection() == closedBreaker && !in.unhealthy.Load() {
+			if in.Healthy {
 				st.Healthy++
 			}
 		}

@@ -4,35 +4,35 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"time"
 
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/upstream"
 )
 
-// eventStream reports whether the answer is what `stream: sse` declares: a
+// isEventStream reports whether the answer is what `stream: sse` declares: a
 // refusal on such a route is an ordinary answer.
-func (a *response) eventStream() bool {
-	if a.status != http.StatusOK {
+func isEventStream(x *upstream.Exchange) bool {
+	if x.Status != http.StatusOK {
 		return false
 	}
-	kind, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	kind, _, err := mime.ParseMediaType(x.Header.Get("Content-Type"))
 	return err == nil && kind == "text/event-stream"
 }
 
 // answerStream gives a declared stream: each piece at once, for as long as both
 // sides want and the credential holds, but never silent for longer than the
 // bound. It leaves two records, one before the first byte and one at the end.
-func (g *Gateway) answerStream(t *trip, x *exchange) problem.Reason {
+func (g *Gateway) answerStream(t *trip, x *upstream.Exchange) problem.Reason {
 	if r := g.recordOpen(t); r != problem.OK {
 		return r
 	}
-	v := g.watch(t.r.Context(), t.cred, t.route.Route, x.cut)
-	reason := t.pump(x, t.route.service.cfg.streamIdle)
+	v := g.watch(t.r.Context(), t.cred, t.route.Route, x.Cut)
+	reason := t.pump(x)
 	if r := v.end(); r != problem.OK {
 		reason = r
 	}
 	if reason == problem.OK {
-		x.finish() // not before the end of the vigil, which may close the wire until then
+		x.Close() // not before the end of the vigil, which may close the wire until then
 	}
 	if reason != problem.OK {
 		t.reason = reason
@@ -42,10 +42,10 @@ func (g *Gateway) answerStream(t *trip, x *exchange) problem.Reason {
 }
 
 // pump moves the pieces of a stream until one side ends.
-func (t *trip) pump(x *exchange, idle time.Duration) problem.Reason {
-	x.wire.awaitBody(idle, time.Time{})
+func (t *trip) pump(x *upstream.Exchange) problem.Reason {
+	x.Stream()
 	t.head(x, -1)
-	t.w.WriteHeader(x.status)
+	t.w.WriteHeader(x.Status)
 	out := http.NewResponseController(t.w)
 	if err := out.Flush(); err != nil { // the client waits for the head before the first event
 		return t.cutOutside(err)
@@ -69,7 +69,7 @@ func (t *trip) pump(x *exchange, idle time.Duration) problem.Reason {
 		case io.EOF:
 			return problem.OK
 		default:
-			return t.cutInside(x, err)
+			return t.cutInside(err)
 		}
 	}
 }

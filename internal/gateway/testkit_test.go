@@ -100,7 +100,7 @@ func testLimits() zone.Limits {
 
 // testZone has one listener and a service whose routes are added by the test.
 func testZone(upstream string, routes ...*zone.Route) *zone.Zone {
-	svc := &zone.Service{Name: "shop", Embedded: true, Upstreams: []zone.Upstream{{Scheme: "http", Network: "tcp", Address: upstream, URL: "http://" + upstream}}}
+	svc := &zone.Service{Name: "shop", Upstreams: []zone.Upstream{{Scheme: "http", Network: "tcp", Address: upstream, URL: "http://" + upstream}}}
 	for _, r := range routes {
 		r.Service = svc
 		if r.Listener == "" {

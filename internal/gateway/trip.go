@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"sallyport.dev/internal/httpsig"
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
@@ -34,6 +35,8 @@ type trip struct {
 	principal    *policy.Principal // never nil after authenticate
 	entry        *entry            // where the principal was found; holds its inside tokens
 	inside       string            // inside token; empty for local routes
+	digest       string            // Content-Digest of the body; empty where the proof does not cover it
+	spooled      *httpsig.Body     // the body, read to its end; nil when it travels as it comes
 
 	extra    http.Header // goes on the answer, whoever writes it: Allow, Retry-After, RateLimit, WWW-Authenticate
 	body     *body       // the bounded body; nil when the request has none
@@ -88,6 +91,9 @@ func (g *Gateway) begin(l *listener, c *conn, w http.ResponseWriter, r *http.Req
 func (g *Gateway) settle(t *trip) {
 	if t.body != nil {
 		t.body.retire()
+	}
+	if t.spooled != nil {
+		_ = t.spooled.Close() // a file without a name
 	}
 	t.out.settle()
 	if t.conn != nil && t.r.ProtoMajor == 2 {

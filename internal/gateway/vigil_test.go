@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/upstream/upstreamtest"
 	"sallyport.dev/zone"
 )
 
@@ -43,22 +44,21 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, dial := newPipeService(func(conn *rawConn) {
-					conn.request()
-					conn.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+				s, dial := upstreamtest.Pipe(func(conn *upstreamtest.Conn) {
+					conn.Request()
+					conn.Say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
 					for range 10 {
 						time.Sleep(time.Minute)
-						if !conn.say("2\r\n\n\n\r\n") {
+						if !conn.Say("2\r\n\n\n\r\n") {
 							return
 						}
 					}
-					conn.say("0\r\n\r\n")
+					conn.Say("0\r\n\r\n")
 				})
 				rt := sseRoute()
 				rt.Allow, rt.Roles = zone.AllowUser, []string{"admin"}
-				g, kept := watchedGateway(t, s, nil, rt)
-				g.services["shop"].cfg.dial = dial
-				defer s.serving.Wait()
+				g, kept := pipedGateway(t, s, dial, rt)
+				defer s.Serving.Wait()
 				defer g.Close()
 				auth := g.auth.(*fakeAuth)
 				go func() {
@@ -86,22 +86,19 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 // revokedStream runs a stream whose session is revoked after a minute, and
 // returns the gateway as it is afterwards. The look-up that notices takes a
 // while, and last is what the service does in it.
-func revokedStream(t *testing.T, last func(*rawConn)) (*Gateway, []journal.Record) {
+func revokedStream(t *testing.T, last func(*upstreamtest.Conn)) (*Gateway, []journal.Record) {
 	t.Helper()
-	s, dial := newPipeService(func(conn *rawConn) {
-		conn.request()
-		conn.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+	s, dial := upstreamtest.Pipe(func(conn *upstreamtest.Conn) {
+		conn.Request()
+		conn.Say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
 		time.Sleep(time.Minute + vigilTime)
 		last(conn)
-		conn.stay()
+		conn.Stay()
 	})
 	rt := sseRoute()
 	rt.Allow = zone.AllowUser
-	g, kept := watchedGateway(t, s, nil, rt)
-	set := g.services["shop"]
-	set.cfg.dial = dial
-	set.instances = append(set.instances, &instance{set: set, scheme: "http", network: "tcp"}) // the last one is never at fault
-	t.Cleanup(s.serving.Wait)
+	g, kept := pipedGateway(t, s, dial, rt)
+	t.Cleanup(s.Serving.Wait)
 	t.Cleanup(g.Close) // before the wait: it hangs up
 	auth := g.auth.(*fakeAuth)
 	start := time.Now()
@@ -129,13 +126,13 @@ func revokedStream(t *testing.T, last func(*rawConn)) (*Gateway, []journal.Recor
 // pool: the vigil may close it, and it would close it under somebody else.
 func TestVigilClosesNobodyElsesConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, records := revokedStream(t, func(c *rawConn) { c.say("0\r\n\r\n") })
+		g, records := revokedStream(t, func(c *upstreamtest.Conn) { c.Say("0\r\n\r\n") })
 		if len(records) != 2 || records[1].Reason != "auth.revoked" {
 			t.Errorf("records %+v, want an end with auth.revoked", records)
 		}
-		for _, in := range g.services["shop"].instances {
-			if n, held := len(in.idle), in.outstanding.Load(); n != 0 || held != 0 {
-				t.Errorf("%d idle connections, %d requests under way; want none", n, held)
+		for _, in := range g.services["shop"].Status() {
+			if in.Idle != 0 || in.Outstanding != 0 {
+				t.Errorf("%d idle connections, %d requests under way; want none", in.Idle, in.Outstanding)
 			}
 		}
 	})
@@ -145,19 +142,19 @@ func TestVigilClosesNobodyElsesConnection(t *testing.T) {
 // by logging out with a few streams open.
 func TestVigilIsNotTheServicesFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, records := revokedStream(t, func(*rawConn) {})
+		g, records := revokedStream(t, func(*upstreamtest.Conn) {})
 		if len(records) != 2 || records[1].Reason != "auth.revoked" {
 			t.Errorf("records %+v, want an end with auth.revoked", records)
 		}
-		if n := failuresOf(g.services["shop"]); n != 0 {
+		if n := failuresOf(g); n != 0 {
 			t.Errorf("%d failures counted against the instances, want none", n)
 		}
 	})
 }
 
-func failuresOf(s *upstreamSet) (n int32) {
-	for _, in := range s.instances {
-		n += in.failures.Load()
+func failuresOf(g *Gateway) (n int) {
+	for _, in := range g.services["shop"].Status() {
+		n += in.Failures
 	}
 	return n
 }

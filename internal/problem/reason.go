@@ -68,6 +68,7 @@ const (
 	InsideStale
 	InsideUnavailable
 	InsidePeer
+	InsideHandle
 
 	ProofMissing
 	ProofInvalid
@@ -172,6 +173,7 @@ var reasons = [reasonCount]info{
 	InsideStale:        {"inside.stale", 503, "The guard's map is too old", "The guard has not heard from control within `staleness`."},
 	InsideUnavailable:  {"inside.unavailable", 503, "The guard is not ready", "The guard has no map or no keys yet."},
 	InsidePeer:         {"inside.peer", 403, "The peer is not accepted", "The certificate of the other workload is not of this zone, not in its lifetime, not the one that was expected, or not allowed here."},
+	InsideHandle:       {"inside.handle", 403, "The request handle is not valid", "The service sent a Sallyport-Request that is not of a request which is open at its sidecar now: send back the one of the request in hand, once, and make calls before answering."},
 
 	ProofMissing:     {"proof.missing", 400, "The proof of the request is missing", "The route demands a proof (mac or signature) that the sender did not make. 400, not 401: no credential of the caller is asked for."},
 	ProofInvalid:     {"proof.invalid", 400, "The proof of the request is not valid", "What the proof covers was changed on the way, its form is not the one profile accepted, or the key is not the sender's."},
@@ -186,7 +188,7 @@ var reasons = [reasonCount]info{
 	UpstreamUnreachable: {"upstream.unreachable", 502, "The service cannot be reached", "No instance of the service takes connections."},
 	UpstreamTimeout:     {"upstream.timeout", 504, "The service took too long", "The service did not answer within its bound."},
 	UpstreamProtocol:    {"upstream.protocol", 502, "The service answered badly", "The service closed early or broke HTTP."},
-	UpstreamBusy:        {"upstream.busy", 503, "The service is at its limit", "Every instance has as many requests under way as the gateway allows; try again later."},
+	UpstreamBusy:        {"upstream.busy", 503, "The service is at its limit", "Every instance has as many requests under way as the gateway allows, or more than half of that with this client address at its share of an eighth; try again later."},
 
 	ZoneNotEnforced: {"zone.not_enforced", 503, "Not available", "The route declares a restriction that this version does not enforce yet; it is closed rather than open."},
 	ZoneDraining:    {"zone.draining", 503, "Shutting down", "The process is draining; try another instance."},

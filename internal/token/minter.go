@@ -68,7 +68,16 @@ type Subject struct {
 
 	// Transaction is the `txn`; empty: 128 random bits.
 	Transaction string
+
+	// Workload is the `req_wl`: the SPIFFE ID of who asked for the token. Empty:
+	// the minter's. A service that calls for itself is both this and Subject, and
+	// MethodSVID is its Method.
+	Workload string
 }
+
+// MethodSVID is the `rctx` method of a service that calls for itself
+// (`as: service`): it proved who it is with its X.509-SVID.
+const MethodSVID = "svid"
 
 // Token is a minted inside token. It does not print its value.
 type Token struct {
@@ -88,6 +97,12 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 func (m *Minter) Mint(ctx context.Context, s Subject) (Token, error) {
 	if s.Subject == "" {
 		return Token{}, errors.New("token: mint: empty subject")
+	}
+	if s.Workload == "" {
+		s.Workload = m.cfg.Workload
+	}
+	if !inTrustDomain(s.Workload, m.cfg.Zone) {
+		return Token{}, fmt.Errorf("token: mint: workload %q is not in spiffe://%s/", clip(s.Workload), m.cfg.Zone)
 	}
 	if s.Transaction == "" {
 		var id [16]byte
@@ -109,7 +124,7 @@ func (m *Minter) Mint(ctx context.Context, s Subject) (Token, error) {
 		Scope:       s.Scopes,
 		Context:     Context{Roles: roles, Level: s.Level, Client: s.Client},
 		Requester:   RequesterContext{Listener: s.Listener, Method: s.Method},
-		Workload:    m.cfg.Workload,
+		Workload:    s.Workload,
 	}
 	payload, err := json.Marshal(&claims)
 	if err != nil {

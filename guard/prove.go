@@ -1,0 +1,141 @@
+package guard
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"sallyport.dev/guard/internal/channel"
+	"sallyport.dev/internal/httpsig"
+	"sallyport.dev/internal/problem"
+)
+
+const (
+	nobody    = "-"              // Sallyport-Client of a request that no outside client is behind
+	maxClient = 256              // bytes of it
+	bodyStall = 30 * time.Second // that a body may give nothing
+)
+
+// prove checks that the peer sent this very request, in the strength that the
+// route demands or a greater one, and takes over the client that it names. It
+// returns the digest that the proof covers; empty where it covers none.
+func (g *Guard) prove(r *http.Request, in *inbound, ru *rule, ch *channel.Channel) (digest string, err error) {
+	m, err := httpsig.FromRequest(r)
+	if err != nil {
+		return "", err
+	}
+	if ch.Assumed() {
+		in.client = clientOf(m.Client)
+		return "", nil
+	}
+	proof, err := httpsig.ProofFrom(r.Header)
+	if err != nil {
+		return "", err
+	}
+	now := g.cfg.Clock()
+	switch strength := proof.Strength(); strength {
+	case httpsig.Channel:
+		in.client = clientOf(m.Client)
+		return "", ru.proof.Accepts(strength)
+	case httpsig.MAC:
+		verifier, err := ch.MAC()
+		if err != nil {
+			return "", problem.New(problem.ProofInvalid, err)
+		}
+		if err := verifier.Verify(&m, ru.proof, proof, now); err != nil {
+			return "", err
+		}
+	case httpsig.Signature:
+		signed, err := g.signatures.Verify(r.Context(), &m, ru.proof, proof, now)
+		if err != nil {
+			return "", err
+		}
+		if signed.ID != in.peer.String() {
+			return "", problem.New(problem.ProofInvalid, fmt.Errorf("%s signed what %s sent", signed.ID, in.peer))
+		}
+	default:
+		return "", ru.proof.Accepts(strength)
+	}
+	// What was covered is what is used: the id that the guard goes by is not one
+	// that it made for want of a good one.
+	if m.Correlation != in.correlationID {
+		return "", problem.New(problem.ProofInvalid, errors.New("the correlation id is not a canonical UUID v4"))
+	}
+	in.client = m.Client
+	return m.Digest, nil
+}
+
+// clientOf returns a client that no proof covers in a form that can be passed on.
+func clientOf(text string) string {
+	if text == "" || len(text) > maxClient {
+		return nobody
+	}
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c > '~' || c == ',' {
+			return nobody
+		}
+	}
+	return text
+}
+
+// takeBody returns the request with a body that is bounded, and, where it has a
+// digest, complete and checked before anybody acts on it. release gives back
+// what the body takes. The request that came is not changed.
+func (g *Guard) takeBody(w http.ResponseWriter, r *http.Request, ru *rule, digest string) (_ *http.Request, release func(), err error) {
+	release = func() {}
+	if r.Body == nil || r.Body == http.NoBody {
+		if digest != "" {
+			err = httpsig.CheckDigest(digest, sha256.Sum256(nil))
+		}
+		return r, release, err
+	}
+	if r.ContentLength > ru.body {
+		return r, release, problem.New(problem.RequestBodyTooLarge, nil)
+	}
+	patient := &patientBody{r.Body, http.NewResponseController(w)}
+	out := r.WithContext(r.Context())
+	if digest == "" {
+		out.Body = http.MaxBytesReader(w, patient, ru.body)
+		return out, release, nil
+	}
+	body, err := g.spool.Take(patient, ru.body)
+	if err != nil {
+		return r, release, bodyError(err)
+	}
+	if err := httpsig.CheckDigest(digest, body.Sum); err != nil {
+		_ = body.Close()
+		return r, release, err
+	}
+	// The trailers came after all that the proof covers.
+	out.Body, out.ContentLength, out.TransferEncoding, out.Trailer = body, body.Size, nil, nil
+	return out, func() { _ = body.Close() }, nil
+}
+
+// bodyError gives a body that cannot be read a reason.
+func bodyError(err error) error {
+	switch {
+	case problem.ReasonOf(err) != problem.InternalError:
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problem.New(problem.RequestTimeout, err)
+	default:
+		return problem.New(problem.RequestMalformed, err)
+	}
+}
+
+// patientBody bounds the wait for each piece of a body.
+type patientBody struct {
+	io.ReadCloser
+	conn *http.ResponseController
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	_ = b.conn.SetReadDeadline(time.Now().Add(bodyStall)) // a recorder in a test has none
+	n, err := b.ReadCloser.Read(p)
+	_ = b.conn.SetReadDeadline(time.Time{}) // the handler may take its time
+	return n, err
+}

@@ -1,0 +1,175 @@
+package guard
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"sallyport.dev/guard/internal/channel"
+	"sallyport.dev/internal/svid"
+)
+
+// Bounds of what callers may take.
+const (
+	maxConnections = 1024
+	maxStreams     = 100              // of one HTTP/2 connection
+	maxHeader      = 128 << 10        // bytes
+	headerTime     = 5 * time.Second  // of a handshake, and of a request's header
+	idleTime       = 90 * time.Second // longer than callers keep a connection idle
+	writeStall     = 30 * time.Second // that a caller may take nothing
+	drainTime      = 30 * time.Second // for requests under way at the end
+)
+
+// ListenAndServe serves handler on addr (host:port or unix:/path) until ctx ends,
+// and then returns nil when the requests under way are done. It is the whole
+// inner door: mutual TLS with the service's identity, and Protect around handler.
+// It listens once the identity is there.
+func (g *Guard) ListenAndServe(ctx context.Context, addr string, handler http.Handler) error {
+	if err := g.identified(ctx); err != nil {
+		return err
+	}
+	l, err := listen(ctx, addr)
+	if err != nil {
+		return fmt.Errorf("guard: %w", err)
+	}
+	return g.Serve(ctx, l, handler)
+}
+
+// Serve is ListenAndServe on a listener that is there; it closes it. The error is
+// that of the listener, or what no waiting mends of the identity.
+func (g *Guard) Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+	drain := make(chan struct{})
+	srv := &http.Server{
+		Handler:           svid.Retire(g.Protect(handler)),
+		ConnContext:       g.ConnContext,
+		BaseContext:       func(net.Listener) context.Context { return withDrain(context.WithoutCancel(ctx), drain) },
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: idleTime, WriteByteTimeout: writeStall},
+		ErrorLog:          slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelInfo),
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(g.Listener(l)) }()
+	var end error
+	select {
+	case err := <-done:
+		return fmt.Errorf("guard: serve: %w", err)
+	case end = <-g.lost(ctx):
+	case <-ctx.Done():
+	}
+	close(drain)
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	if err := srv.Shutdown(patience); err != nil {
+		_ = srv.Close()
+		end = errors.Join(end, fmt.Errorf("guard: requests under way were cut: %w", err))
+	}
+	<-done
+	return end
+}
+
+// Listener returns the guard's listener on inner: mutual TLS, callers of the zone
+// only, connections bounded in number and by the lives of the certificates. It is
+// for servers of the program's own; Serve has it already.
+//
+//	srv := &http.Server{Handler: g.Protect(mux), ConnContext: g.ConnContext, ReadHeaderTimeout: 5 * time.Second}
+//	err := srv.Serve(g.Listener(l))
+func (g *Guard) Listener(inner net.Listener) net.Listener {
+	return g.callers.Listener(bound(inner, maxConnections), g.inner)
+}
+
+// ConnContext is for http.Server, beside Listener: it makes Protect know who the
+// caller is.
+func (g *Guard) ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return channel.ConnContext(ctx, c)
+}
+
+// innerTLS is the handshake with callers.
+func (g *Guard) innerTLS() *tls.Config {
+	cfg := svid.ServerTLS(g.source, func(p svid.Peer) error {
+		if !mayEnter(nameOf(p.ID)) {
+			return errors.New("neither the gateway nor a service")
+		}
+		return nil
+	})
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	return cfg
+}
+
+// identified waits for the identity.
+func (g *Guard) identified(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-g.failed:
+			cancel(g.failure)
+		case <-ctx.Done():
+		}
+	}()
+	if err := g.source.Wait(ctx); err != nil {
+		return fmt.Errorf("guard: wait for the identity of %s: %w", g.cfg.Service, context.Cause(ctx))
+	}
+	return nil
+}
+
+// lost returns a channel that tells when there is no identity any more and will
+// be none.
+func (g *Guard) lost(ctx context.Context) <-chan error {
+	tell := make(chan error, 1)
+	go func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.failed:
+		}
+		for {
+			changed := g.source.Changed()
+			own, err := g.source.Current()
+			if err != nil {
+				tell <- fmt.Errorf("guard: %w", g.failure)
+				return
+			}
+			timer := time.NewTimer(own.NotAfter.Sub(g.cfg.Clock()) + time.Second)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-changed:
+				timer.Stop()
+			case <-timer.C:
+			}
+		}
+	}()
+	return tell
+}
+
+type drainKey struct{}
+
+func withDrain(ctx context.Context, drain <-chan struct{}) context.Context {
+	return context.WithValue(ctx, drainKey{}, drain)
+}
+
+// untilDrain returns a context that ends when the server begins to drain: a
+// stream would go on for ever.
+func untilDrain(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	drain, _ := ctx.Value(drainKey{}).(<-chan struct{})
+	if drain == nil {
+		return ctx, cancel
+	}
+	go func() {
+		select {
+		case <-drain:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

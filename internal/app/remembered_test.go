@@ -1,0 +1,53 @@
+package app
+
+import (
+	"crypto/sha256"
+	"testing"
+	"time"
+
+	"sallyport.dev/internal/gateway"
+	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/store"
+)
+
+// TestRemembered: what the token service looked up is used again for a moment,
+// and dropped by the revocation of the credential or of its subject; a look-up
+// that was under way at a revocation is not kept.
+func TestRemembered(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	r := newRemembered(&credentials{clock: func() time.Time { return now }}, func() time.Time { return now })
+	alice := gateway.Credential{Kind: gateway.BearerCredential, Value: obs.Secret("sps_alice")}
+	hash := sha256.Sum256([]byte("sps_alice"))
+	put := func() {
+		r.known[rememberedKey{hash, gateway.BearerCredential}] = knownPrincipal{policy.Principal{Subject: "usr_1"}, now.Add(rememberedLife)}
+	}
+	ask := func(c gateway.Credential) string {
+		p, err := r.Authenticate(t.Context(), c)
+		if err != nil {
+			return "asked" // the credentials know nobody: it had to be looked up
+		}
+		return p.Subject
+	}
+	for _, c := range []struct {
+		what string
+		do   func()
+		cred gateway.Credential
+		want string
+	}{
+		{"positive control", func() {}, alice, "usr_1"},
+		{"another credential", func() {}, gateway.Credential{Kind: gateway.BearerCredential, Value: obs.Secret("other")}, "asked"},
+		{"another place", func() {}, gateway.Credential{Kind: gateway.KeyCredential, Value: obs.Secret("sps_alice")}, "asked"},
+		{"its hash alone", func() {}, gateway.Credential{Kind: gateway.BearerCredential, Value: "other", Hash: hash}, "asked"},
+		{"a revocation of somebody else", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_2"}) }, alice, "usr_1"},
+		{"the credential revoked", func() { r.forget(store.Revocation{Kind: store.KindCredential, Credential: hash}) }, alice, "asked"},
+		{"the subject revoked", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_1"}) }, alice, "asked"},
+		{"its time over", func() { now = now.Add(rememberedLife) }, alice, "asked"},
+	} {
+		put()
+		c.do()
+		if got := ask(c.cred); got != c.want {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
+	}
+}

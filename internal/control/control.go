@@ -1,0 +1,152 @@
+package control
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"sallyport.dev/internal/journal"
+	"sallyport.dev/internal/kv"
+	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/svid"
+	"sallyport.dev/internal/token"
+	"sallyport.dev/zone"
+)
+
+// CA certifies the keys of workloads; *pki.CA is one.
+type CA interface {
+	// IssueSVID certifies a P-256 key as spiffe://ZONE/name: leaf and intermediate in DER.
+	IssueSVID(ctx context.Context, name string, pub crypto.PublicKey) (chainDER [][]byte, notAfter time.Time, err error)
+	Roots() []*x509.Certificate
+}
+
+// Tokens are the join tokens at rest; *join.Tokens is one.
+type Tokens interface {
+	// Redeem spends a token and returns the service that it was made for.
+	Redeem(ctx context.Context, id, secret []byte) (service string, err error)
+}
+
+// Minter signs inside tokens; *token.Minter is one.
+type Minter interface {
+	Mint(ctx context.Context, s token.Subject) (token.Token, error)
+}
+
+// Journal keeps records; *journal.Journal is one.
+type Journal interface {
+	Admit(admin bool) error
+	AppendSync(r *journal.Record) error
+}
+
+// Config is what the listener stands on. Every field is needed.
+type Config struct {
+	Zone     *zone.Zone
+	Source   *svid.Source // of spiffe://ZONE/control
+	CA       CA
+	ParseCSR func(der []byte) (crypto.PublicKey, error) // an error is the sender's
+	Tokens   Tokens
+	Minter   Minter
+	Keys     token.Signers
+	Journal  Journal
+	Counters kv.Counters // bounds attempts to join
+	Clock    func() time.Time
+	Log      *slog.Logger
+}
+
+// Control is the listener of one zone.
+type Control struct {
+	Config
+	conns   *svid.Conns
+	end     chan struct{} // closed by Release
+	release sync.Once
+}
+
+// New returns the control of a zone. It opens nothing.
+func New(cfg Config) *Control {
+	return &Control{Config: cfg, conns: svid.NewConns(cfg.Clock), end: make(chan struct{})}
+}
+
+// maxBody bounds every request's body, in bytes.
+const maxBody = svid.MaxJoinBody
+
+// Listener makes mutual TLS on the connections of inner, whose number is
+// inner's to bound. It is for an http.Server with Handler and svid.ConnContext.
+func (c *Control) Listener(inner net.Listener) net.Listener {
+	cfg := svid.ControlTLS(c.Source, c.allow)
+	cfg.NextProtos = []string{"http/1.1"}
+	return c.conns.Listener(inner, cfg)
+}
+
+// Release answers the requests that are held. It is for the server's shutdown.
+func (c *Control) Release() { c.release.Do(func() { close(c.end) }) }
+
+// Close closes every connection.
+func (c *Control) Close() error {
+	c.Release()
+	return c.conns.Close()
+}
+
+// Handler answers requests whose connection Serve's listener has verified.
+func (c *Control) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+svid.JoinPath, c.join)
+	mux.HandleFunc("POST "+svid.IdentityPath, c.renew)
+	mux.HandleFunc("POST /v1/token", c.token)
+	mux.HandleFunc("GET /v1/services/{name}", c.slice)
+	mux.HandleFunc("GET /.well-known/jwks.json", c.jwks)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.refuse(w, r, problem.New(problem.RouteUnknown, nil)) })
+	return svid.Retire(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		req := &obs.Request{CorrelationID: obs.CorrelationID(r.Header.Get(obs.CorrelationHeader)), Trace: obs.NewTrace(), Listener: "control"}
+		w.Header().Set(obs.CorrelationHeader, req.CorrelationID)
+		mux.ServeHTTP(w, r.WithContext(obs.WithRequest(r.Context(), req)))
+	}))
+}
+
+// allow is the judgement of a handshake: a service of the map, or the gateway.
+func (c *Control) allow(p svid.Peer) error {
+	if _, err := c.nameOf(p); err != nil {
+		return err
+	}
+	return nil
+}
+
+// nameOf returns the name of a workload of this zone.
+func (c *Control) nameOf(p svid.Peer) (string, error) {
+	if id, err := svid.ServiceID(c.Zone.Name, svid.GatewayName); err == nil && p.ID == id {
+		return svid.GatewayName, nil
+	}
+	for _, svc := range c.Zone.Services {
+		if id, err := svid.ServiceID(c.Zone.Name, svc.Name); err == nil && p.ID == id {
+			return svc.Name, nil
+		}
+	}
+	return "", problem.New(problem.InsidePeer, fmt.Errorf("%s is not in the map", p.ID))
+}
+
+// errNobody: the connection has no client certificate.
+var errNobody = errors.New("a client certificate of the zone is needed here")
+
+// peer returns the name of the workload whose request this is.
+func (c *Control) peer(r *http.Request) (string, error) {
+	p, ok := svid.PeerFrom(r.Context())
+	if !ok {
+		return "", problem.New(problem.InsidePeer, errNobody)
+	}
+	return c.nameOf(p)
+}
+
+// refuse answers with the problem document of err; its cause goes to the log.
+func (c *Control) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if cause := errors.Unwrap(err); cause != nil {
+		c.Log.WarnContext(r.Context(), "control: request refused", "operation", r.Pattern, "client", r.RemoteAddr, "reason", problem.ReasonOf(err).Code(), "cause", cause)
+	}
+	problem.WriteError(w, err, obs.RequestFrom(r.Context()).CorrelationID)
+}

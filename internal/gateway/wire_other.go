@@ -1,9 +1,0 @@
-//go:build !unix
-
-package gateway
-
-// peekFD cannot look into a socket here, so no connection is used again.
-func (w *wire) peekFD(uintptr) bool {
-	w.seen = true
-	return true
-}

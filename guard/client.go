@@ -81,7 +81,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx, over := context.WithCancelCause(req.Context())
 	timer := time.AfterFunc(t.g.cfg.CallTimeout, func() { over(errTimeout) })
-	end := func() { timer.Stop(); over(nil) }
+	end := func() { timer.Stop(); over(errOver) }
 	o, err := t.g.prepare(ctx, b, req)
 	if err != nil {
 		end()
@@ -100,9 +100,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		timer.Stop() // it may last
 	}
 	res.Request = req
-	res.Body = newAnswerBody(res.Body, func() { end(); o.release() })
+	res.Body = newAnswerBody(ctx, res.Body, func() { end(); o.release() })
 	return res, nil
 }
+
+// errOver is the end of a call whose answer was read or closed.
+var errOver = errors.New("guard: the call is over")
 
 // errTimeout is the end of a call that took longer than Config.CallTimeout.
 var errTimeout error = timeoutError{}

@@ -47,7 +47,7 @@ type Config struct {
 	// Join is a join token, and JoinFile the path of a file with one. A token is
 	// redeemed once: with Data, the identity lives on over restarts, and then the
 	// file may be gone.
-	Join     string
+	Join     JoinToken
 	JoinFile string
 
 	// Data is the folder that keeps an identity which was joined, private to the
@@ -74,6 +74,18 @@ type Config struct {
 	// Clock tells the time that lives and ages are judged by. Nil: time.Now.
 	Clock func() time.Time
 }
+
+// JoinToken is the text of a join token. It does not print.
+type JoinToken string
+
+func (JoinToken) String() string   { return "join token" }
+func (JoinToken) GoString() string { return `guard.JoinToken("...")` }
+
+// MarshalText keeps it out of JSON.
+func (JoinToken) MarshalText() ([]byte, error) { return []byte("join token"), nil }
+
+// LogValue keeps it out of logs.
+func (JoinToken) LogValue() slog.Value { return slog.StringValue("join token") }
 
 // Replays is a memory that all replicas of a service share.
 type Replays interface {

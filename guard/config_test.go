@@ -1,8 +1,11 @@
 package guard
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +54,19 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+func TestJoinTokenDoesNotPrint(t *testing.T) {
+	cfg := Config{Join: "spj_secret"}
+	text, err := json.Marshal(map[string]any{"join": cfg.Join})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{fmt.Sprintf("%v %+v %#v %s", cfg, cfg, cfg, cfg.Join), string(text), cfg.Join.LogValue().String()} {
+		if strings.Contains(s, "secret") {
+			t.Errorf("prints %s", s)
+		}
+	}
+}
+
 func TestSupplier(t *testing.T) {
 	for _, name := range []string{EnvSocket, EnvJoinFile, EnvData} {
 		t.Setenv(name, "")
@@ -74,7 +90,7 @@ func TestSupplier(t *testing.T) {
 		{"join file of the environment", Config{}, "", file, "", tok},
 		{"socket", Config{Socket: "/run/w.sock"}, "unix:///run/other.sock", file, "/run/w.sock", svid.JoinToken{}},
 		{"join file", Config{JoinFile: file}, "unix:///run/w.sock", "", "", tok},
-		{"token", Config{Join: tok.String()}, "unix:///run/w.sock", "", "", tok},
+		{"token", Config{Join: JoinToken(tok.String())}, "unix:///run/w.sock", "", "", tok},
 		{"join file that is gone", Config{JoinFile: file + ".gone", Data: "/var/lib/a"}, "", "", "", svid.JoinToken{}},
 	} {
 		t.Setenv(EnvSocket, tt.socket)

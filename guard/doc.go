@@ -62,6 +62,7 @@
 // between a caller and a guard, not even where the proof is a signature. A
 // replica takes a signed request that another replica took before, unless
 // Config.Replays is a memory that they share. A signature that was made in the
-// second in which the guard started, or before, is refused as too old. Answers
-// carry no proof of their own: the connection protects them.
+// second in which the guard started, or before, is refused as too old; Serve
+// takes no connection before that second is over. Answers carry no proof of their
+// own: the connection protects them.
 package guard

@@ -37,6 +37,7 @@ type Guard struct {
 	callees *svid.Conns // connections of Client
 	inner   *tls.Config // of callers
 
+	settle     time.Time // signatures that are made from then on are taken
 	spool      *httpsig.Spool
 	signatures *httpsig.Verifier
 	own        ownToken
@@ -54,16 +55,19 @@ func New(ctx context.Context, cfg Config) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts := standin.From(ctx)
+	parts, settle := standin.From(ctx), time.Time{}
 	var from supplier
 	if parts.Source == nil {
 		if from, err = cfg.supplier(); err != nil {
 			return nil, err
 		}
 		parts.Source = svid.NewSource(cfg.Clock)
+		settle = cfg.Clock().Truncate(time.Second).Add(time.Second)
 	}
+	cfg.Join = ""
 	g := &Guard{
 		cfg:     cfg,
+		settle:  settle,
 		source:  parts.Source,
 		control: newControl(cfg, parts.Source, parts.Control),
 		first:   make(chan struct{}),

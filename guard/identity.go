@@ -22,8 +22,8 @@ type supplier interface {
 // supplier chooses where the identity comes from.
 func (c Config) supplier() (supplier, error) {
 	given := 0
-	for _, v := range []string{c.Join, c.JoinFile, c.Socket} {
-		if v != "" {
+	for _, set := range []bool{c.Join != "", c.JoinFile != "", c.Socket != ""} {
+		if set {
 			given++
 		}
 	}
@@ -37,7 +37,7 @@ func (c Config) supplier() (supplier, error) {
 	}
 	switch {
 	case c.Join != "":
-		return c.join(c.Join)
+		return c.join(string(c.Join))
 	case c.JoinFile != "":
 		text, err := readJoinFile(c.JoinFile)
 		if err != nil {

@@ -146,18 +146,25 @@ func (b *book) declared(req *http.Request) (*callee, *call, error) {
 // answerBody is the body of an answer, at whose end the call is over.
 type answerBody struct {
 	io.ReadCloser
+	ctx  context.Context //nolint:containedctx // it is the call's own life
 	over func()
 }
 
-func newAnswerBody(body io.ReadCloser, over func()) *answerBody {
-	return &answerBody{body, sync.OnceFunc(over)}
+func newAnswerBody(ctx context.Context, body io.ReadCloser, over func()) *answerBody {
+	return &answerBody{body, ctx, sync.OnceFunc(over)}
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.over()
+	if err == nil {
+		return n, nil
 	}
+	// A callee that sees the call end may end its answer in good form: it is not
+	// the whole answer for that.
+	if cause := context.Cause(b.ctx); cause != nil && err == io.EOF && !errors.Is(cause, errOver) {
+		err = cause
+	}
+	b.over()
 	return n, err
 }
 

@@ -52,6 +52,10 @@ func (p *protected) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, in, err)
 		return
 	}
+	if in.peer.TrustDomain().Name() != b.slice.Zone {
+		p.refuse(w, r, in, problem.New(problem.InsidePeer, fmt.Errorf("%s is not of the zone", in.peer)))
+		return
+	}
 	if b.health(r, in) {
 		in.actsFor(Principal{Kind: Anonymous, Subject: policy.AnonymousSubject})
 		p.serve(w, r, in, &rule{route: &zone.Route{}}, nil)
@@ -75,9 +79,6 @@ func (p *protected) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // judge holds the head of a request against the map. It returns the digest that
 // the body must have; empty: none was asked for.
 func (p *protected) judge(b *book, r *http.Request, in *inbound, ch *channel.Channel, values *zone.Values) (*rule, string, error) {
-	if in.peer.TrustDomain().Name() != b.slice.Zone {
-		return nil, "", problem.New(problem.InsidePeer, fmt.Errorf("%s is not of the zone", in.peer))
-	}
 	if err := b.identify(r, in); err != nil {
 		return nil, "", err
 	}
@@ -232,6 +233,9 @@ func (p *protected) serve(w http.ResponseWriter, r *http.Request, in *inbound, r
 
 // refuse answers with the problem document of err and logs it with its cause.
 func (p *protected) refuse(w http.ResponseWriter, r *http.Request, in *inbound, err error) {
+	if r.Body != nil && r.Body != http.NoBody { // which net/http reads on, to be polite
+		(&patientBody{conn: http.NewResponseController(w)}).until(bodyLeft)
+	}
 	reason := problem.ReasonOf(err)
 	level := slog.LevelInfo
 	if reason.Status() >= http.StatusInternalServerError {

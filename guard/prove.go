@@ -18,6 +18,7 @@ const (
 	nobody    = "-"              // Sallyport-Client of a request that no outside client is behind
 	maxClient = 256              // bytes of it
 	bodyStall = 30 * time.Second // that a body may give nothing
+	bodyLeft  = 5 * time.Second  // for the body of a request that is refused
 )
 
 // prove checks that the peer sent this very request, in the strength that the
@@ -96,7 +97,7 @@ func (g *Guard) takeBody(w http.ResponseWriter, r *http.Request, ru *rule, diges
 	if r.ContentLength > ru.body {
 		return r, release, problem.New(problem.RequestBodyTooLarge, nil)
 	}
-	patient := &patientBody{r.Body, http.NewResponseController(w)}
+	patient := newPatientBody(w, r)
 	out := r.WithContext(r.Context())
 	if digest == "" {
 		out.Body = http.MaxBytesReader(w, patient, ru.body)
@@ -130,12 +131,29 @@ func bodyError(err error) error {
 // patientBody bounds the wait for each piece of a body.
 type patientBody struct {
 	io.ReadCloser
-	conn *http.ResponseController
+	conn  *http.ResponseController
+	http2 bool
+}
+
+// newPatientBody bounds the wait for the first piece as well, whoever waits: in
+// HTTP/1.1 net/http itself reads what a handler has left unread.
+func newPatientBody(w http.ResponseWriter, r *http.Request) *patientBody {
+	b := &patientBody{r.Body, http.NewResponseController(w), r.ProtoMajor >= 2}
+	if !b.http2 {
+		b.until(bodyStall)
+	}
+	return b
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.conn.SetReadDeadline(time.Now().Add(bodyStall)) // a recorder in a test has none
+	b.until(bodyStall)
 	n, err := b.ReadCloser.Read(p)
-	_ = b.conn.SetReadDeadline(time.Time{}) // the handler may take its time
+	if err == io.EOF || b.http2 { // there the deadline ends the body also while nobody reads
+		_ = b.conn.SetReadDeadline(time.Time{})
+	}
 	return n, err
+}
+
+func (b *patientBody) until(d time.Duration) {
+	_ = b.conn.SetReadDeadline(time.Now().Add(d)) // a recorder in a test has none
 }

@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
+	"log"
 	"net"
 	"net/http"
 	"time"
@@ -52,7 +52,17 @@ func (g *Guard) Serve(ctx context.Context, l net.Listener, handler http.Handler)
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: idleTime, WriteByteTimeout: writeStall},
-		ErrorLog:          slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelInfo),
+		ErrorLog:          log.New(&sparse{log: g.cfg.Log, clock: time.Now}, "", 0),
+	}
+	// Signatures of the guard's first second count as made before its start: it is
+	// better to let callers wait than to refuse them.
+	if wait := g.settle.Sub(g.cfg.Clock()); !g.settle.IsZero() && wait > 0 {
+		timer := time.NewTimer(min(wait, time.Second))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(g.Listener(l)) }()

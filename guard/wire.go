@@ -77,8 +77,9 @@ func (to *callee) dial(ctx context.Context, dialer *net.Dialer) (net.Conn, error
 // it changes, and before the end of a connection comes near, calls go on over new
 // ones, and those under way end on the old.
 type innerWire struct {
-	g  *Guard
-	to *callee
+	g       *Guard
+	to      *callee
+	connect func(context.Context) (net.Conn, error) // to an instance, without TLS yet
 
 	mu  sync.Mutex
 	now *generation // guarded by mu; nil before the first call
@@ -94,7 +95,10 @@ type generation struct {
 	retire time.Time // guarded by mu; from then on it takes no new call; zero: not known yet
 }
 
-func newInnerWire(g *Guard, to *callee) *innerWire { return &innerWire{g: g, to: to} }
+func newInnerWire(g *Guard, to *callee) *innerWire {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &innerWire{g: g, to: to, connect: func(ctx context.Context) (net.Conn, error) { return to.dial(ctx, dialer) }}
+}
 
 func (w *innerWire) RoundTrip(r *http.Request) (*http.Response, error) {
 	gen, err := w.current()
@@ -142,7 +146,7 @@ func (w *innerWire) current() (*generation, error) {
 
 // dial makes a connection to the callee, and the signer of what goes over it.
 func (w *innerWire) dial(ctx context.Context, gen *generation) (net.Conn, error) {
-	raw, err := w.to.dial(ctx, &net.Dialer{Timeout: dialTimeout})
+	raw, err := w.connect(ctx)
 	if err != nil {
 		return nil, err
 	}

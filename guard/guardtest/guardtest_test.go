@@ -1,7 +1,9 @@
 package guardtest_test
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -95,5 +97,113 @@ func TestPeerAndCallee(t *testing.T) {
 	h.ServeHTTP(w, g.Request("GET", "/orders/7", g.Token("u1")))
 	if got := w.Body.String(); got != "orders for u1" {
 		t.Errorf("the callee answers %q, want %q", got, "orders for u1")
+	}
+}
+
+// TestWhoSends: a request counts as whose it says, and one without a channel as
+// nobody's.
+func TestWhoSends(t *testing.T) {
+	const two = `
+zone: shop.example
+services:
+  orders:
+    upstream: https://127.0.0.1:9002
+    embedded: true
+    routes:
+      GET /mine: user
+      GET /inner: service
+      GET /own: service
+  catalog:
+    upstream: https://127.0.0.1:9003
+    embedded: true
+    routes:
+      GET /x: user
+    calls:
+      orders: [GET /inner, {call: GET /own, as: service}]
+`
+	g := guardtest.New(t, two, "orders")
+	h := g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, guard.Caller(r.Context())+" for "+guard.PrincipalFrom(r.Context()).Subject)
+	}))
+	bare := func(target, token string) *http.Request {
+		r := httptest.NewRequest("GET", target, http.NoBody)
+		r.Header.Set("Txn-Token", token)
+		return r
+	}
+	user, own := g.Token("u1"), g.ServiceToken("catalog")
+	for _, tt := range []struct {
+		name    string
+		request *http.Request
+		want    int
+		body    string
+	}{
+		{"the gateway", g.Request("GET", "/mine", user), 200, " for u1"},
+		{"nobody", bare("/mine", user), 403, ""},
+		{"a service", g.Request("GET", "/inner", user, guardtest.From("catalog")), 200, "catalog for u1"},
+		{"a service, undeclared", g.Request("GET", "/mine", user, guardtest.From("catalog")), 403, ""},
+		{"a service for itself", g.Request("GET", "/own", own, guardtest.From("catalog")), 200, "catalog for spiffe://shop.example/catalog"},
+		{"another service with its token", g.Request("GET", "/own", own, guardtest.From("nosy")), 401, ""},
+		{"the gateway on an inner route", g.Request("GET", "/inner", user), 404, ""},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, tt.request)
+		if w.Code != tt.want || tt.want == 200 && w.Body.String() != tt.body {
+			t.Errorf("%s: %d %s, want %d %s", tt.name, w.Code, w.Body, tt.want, tt.body)
+		}
+	}
+	srv := httptest.NewServer(g.Assume(h, guardtest.From("catalog")))
+	defer srv.Close()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/inner", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Txn-Token", user)
+	res, err := srv.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, _ := io.ReadAll(res.Body); string(b) != "catalog for u1" {
+		t.Errorf("through a server of the test's: %d %s", res.StatusCode, b)
+	}
+}
+
+// TestRealConnections: the guards of a test meet over mutual TLS with proof.
+func TestRealConnections(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := guardtest.New(t, shop, "orders", guardtest.At("accounts", l.Addr().String()))
+	accounts := g.Peer("accounts")
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		served <- accounts.Serve(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, guard.Caller(r.Context())+" for "+guard.PrincipalFrom(r.Context()).Subject)
+		}))
+	}()
+	h := g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://accounts/accounts/7", http.NoBody)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		res, err := g.Client().Do(req)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer res.Body.Close()
+		_, _ = io.Copy(w, res.Body)
+	}))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, g.Request("GET", "/orders/7", g.Token("u1")))
+	if got := w.Body.String(); got != "orders for u1" {
+		t.Errorf("the callee answers %q, want %q", got, "orders for u1")
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v", err)
 	}
 }

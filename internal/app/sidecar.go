@@ -53,7 +53,7 @@ func Sidecar(ctx context.Context, z *zone.Zone, o SidecarOptions) error {
 		return errors.Join(err, folder.Close())
 	}
 	g, err := guard.New(ctx, guard.Config{
-		Service: svc.Name, Control: o.Control, Socket: o.Socket, Join: o.Join, JoinFile: o.JoinFile,
+		Service: svc.Name, Control: o.Control, Socket: o.Socket, Join: guard.JoinToken(o.Join), JoinFile: o.JoinFile,
 		Data: folder.path("identity"), Spool: spool, Log: o.Log,
 	})
 	if err != nil {

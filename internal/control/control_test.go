@@ -395,7 +395,7 @@ func TestOwnToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	claims, err := v.Verify(context.Background(), out.Token)
-	if err != nil || claims.Subject != "spiffe://shop.example/orders" || claims.Requester.Listener != "" {
+	if err != nil || claims.Subject != "spiffe://shop.example/orders" || claims.Requester.Listener != "" || claims.Workload != claims.Subject {
 		t.Errorf("claims %+v, %v", claims, err)
 	}
 	b.refused("gateway", b.do(b.as(svid.GatewayName), "POST", "/v1/token", nil), problem.InsidePeer)

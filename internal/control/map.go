@@ -1,6 +1,8 @@
 package control
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -17,7 +19,7 @@ import (
 const maxWait = 10
 
 // slice answers with what the peer's guard may know of the map. With `Prefer:
-// wait=SECONDS` (RFC 7240 section 4.3) and the revision that the guard has in
+// wait=SECONDS` (RFC 7240 section 4.3) and the tag of what the guard has in
 // If-None-Match, the answer is held until there is another one, and is 304 when
 // there is none.
 func (c *Control) slice(w http.ResponseWriter, r *http.Request) {
@@ -35,16 +37,19 @@ func (c *Control) slice(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, problem.New(problem.RouteUnknown, nil))
 		return
 	}
-	tag := `"` + s.Revision + `"`
+	body, err := json.Marshal(s)
+	if err != nil {
+		c.refuse(w, r, problem.New(problem.InternalError, err))
+		return
+	}
+	// Of the bytes, not of the map's revision: another version of this program may
+	// say other things of the same map.
+	sum := sha256.Sum256(body)
+	tag := `"` + hex.EncodeToString(sum[:16]) + `"`
 	w.Header().Set("ETag", tag)
 	if r.Header.Get("If-None-Match") == tag {
 		c.hold(r)
 		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	body, err := json.Marshal(s)
-	if err != nil {
-		c.refuse(w, r, problem.New(problem.InternalError, err))
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -98,9 +103,6 @@ func (c *Control) jwks(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// methodSVID is the method of authentication in a service's own token.
-const methodSVID = "svid"
-
 // token mints an inside token of the peer itself: it acts for nobody else.
 func (c *Control) token(w http.ResponseWriter, r *http.Request) {
 	name, err := c.peer(r)
@@ -112,7 +114,7 @@ func (c *Control) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	peer, _ := svid.PeerFrom(r.Context())
-	t, err := c.Minter.Mint(r.Context(), token.Subject{Subject: peer.ID.String(), Method: methodSVID})
+	t, err := c.Minter.Mint(r.Context(), token.Subject{Subject: peer.ID.String(), Workload: peer.ID.String(), Method: token.MethodSVID})
 	if err != nil {
 		c.refuse(w, r, problem.New(problem.TokenUnavailable, err))
 		return

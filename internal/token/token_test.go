@@ -204,6 +204,30 @@ func TestAgreesWithGoJOSE(t *testing.T) {
 	}
 }
 
+// TestOwnToken: who asked for a token stands in it, and is of the zone.
+func TestOwnToken(t *testing.T) {
+	r := ring{newKey(t, "k1")}
+	m := newMinter(t, r, time.Now)
+	v := newVerifier(t, r.set(t), time.Now)
+	for _, tt := range []struct{ workload, want string }{
+		{"", testWorkload},
+		{"spiffe://shop.example/catalog", "spiffe://shop.example/catalog"},
+		{"spiffe://evil.example/catalog", ""},
+		{"catalog", ""},
+	} {
+		tok, err := m.Mint(t.Context(), Subject{Subject: "spiffe://shop.example/catalog", Method: MethodSVID, Workload: tt.workload})
+		if (err == nil) != (tt.want != "") {
+			t.Errorf("asked for by %q: %v", tt.workload, err)
+		}
+		if err != nil {
+			continue
+		}
+		if c, err := v.Verify(t.Context(), tok.Value); err != nil || c.Workload != tt.want || c.Requester.Method != MethodSVID {
+			t.Errorf("asked for by %q: %+v, %v; want req_wl %s", tt.workload, c, err, tt.want)
+		}
+	}
+}
+
 func TestMinterRefuses(t *testing.T) {
 	m := newMinter(t, ring{newKey(t, "k1")}, (&clock{start}).Now)
 	for _, c := range []struct {

@@ -16,6 +16,9 @@
 //     and it dies with the withdrawal of the key that signed it;
 //   - every input is bounded before it is parsed.
 //
+// Signing and the look at a signature are our own code over crypto/ecdsa; keys
+// and key sets are go-jose's, which the tests hold tokens against both ways.
+//
 // It refuses tokens that live longer than MaxLife, whoever signed them.
 //
 // Its bytes name nothing: from one ECDSA signature anybody can compute a second

@@ -11,8 +11,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/cryptosigner"
 	"github.com/go-jose/go-jose/v4/json"
 
 	"sallyport.dev/internal/problem"
@@ -152,16 +150,9 @@ func (m *Minter) sign(ctx context.Context, payload []byte) (string, error) {
 	if pub, ok := key.Signer.Public().(*ecdsa.PublicKey); !ok || pub.Curve != elliptic.P256() {
 		return "", fmt.Errorf("token: signing key %s is not a P-256 key", key.ID)
 	}
-	signer, err := jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: cryptosigner.Opaque(key.Signer), KeyID: key.ID}},
-		(&jose.SignerOptions{}).WithType(Type),
-	)
-	if err != nil {
-		return "", fmt.Errorf("token: signer: %w", err)
-	}
-	jws, err := signer.Sign(payload)
+	value, err := signCompact(key.Signer, key.ID, payload)
 	if err != nil {
 		return "", fmt.Errorf("token: sign: %w", err)
 	}
-	return jws.CompactSerialize()
+	return value, nil
 }

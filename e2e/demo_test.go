@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,10 +40,11 @@ type demo struct {
 	done chan error
 }
 
-// startDemo runs the demo until its text is whole.
-func startDemo(t *testing.T, bin string) *demo {
+// startDemo runs the demo, with this beside the environment, until its text is whole.
+func startDemo(t *testing.T, env ...string) *demo {
 	t.Helper()
-	d := &demo{cmd: exec.Command(filepath.Join(bin, "sallyport"), "demo"), done: make(chan error, 1)}
+	d := &demo{cmd: exec.Command(filepath.Join(build(t), "sallyport"), "demo"), done: make(chan error, 1)}
+	d.cmd.Env = append(os.Environ(), env...)
 	stdout, err := d.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +90,8 @@ func TestDemoLinesWorkAsPasted(t *testing.T) {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
-	d := startDemo(t, build(t))
+	needNode(t)
+	d := startDemo(t)
 
 	script := "shopt -s expand_aliases\n"
 	var want []string // a pattern for the output of each step
@@ -98,7 +102,7 @@ func TestDemoLinesWorkAsPasted(t *testing.T) {
 			section = line
 		}
 		cmd := strings.TrimSpace(line)
-		isShell := regexp.MustCompile(`^(try |curl |alias |login\(\)|ALICE=|ID=|/\S*sallyport logs)`).MatchString(cmd)
+		isShell := regexp.MustCompile(`^(try |curl |alias |login\(\)|ALICE=|ID=|/\S*sallyport logs|/\S*attack )`).MatchString(cmd)
 		if !isShell {
 			continue
 		}
@@ -112,8 +116,12 @@ func TestDemoLinesWorkAsPasted(t *testing.T) {
 			step = `(?s)\n204\n$`
 		case strings.HasSuffix(cmd, "/auth/me"): // after the log-out
 			step = `(?s)\n401\n$`
-		case strings.HasPrefix(cmd, "curl -sS http://127.0.0.1:9003"):
-			step = `inside\.token_missing`
+		case strings.HasPrefix(cmd, "curl -sS -k https://127.0.0.1:9003"):
+			step = `^\s*curl: \(\d+\) [^\n]*\n$` // the server closes: how TLS and curl tell that is theirs
+		case strings.HasPrefix(cmd, "curl -sS --unix-socket"):
+			step = `^\s*customer,iban\n`
+		case strings.Contains(cmd, "attack -socket"):
+			step = `Every attack was refused\.\n$`
 		case strings.Contains(cmd, "--correlation"):
 			step = `owner\.denied`
 		case strings.Contains(cmd, "--status 400-499"):
@@ -122,7 +130,7 @@ func TestDemoLinesWorkAsPasted(t *testing.T) {
 		script += cmd + "\nprintf '\\036'\n"
 		want = append(want, step)
 	}
-	if len(want) < 20 {
+	if len(want) < 30 {
 		t.Fatalf("only %d lines found in\n%s", len(want), d.text)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -142,7 +150,7 @@ func TestDemoLinesWorkAsPasted(t *testing.T) {
 	d.stop(t)
 }
 
-// stop ends the demo with ctrl-C and checks that every child is gone.
+// stop ends the demo with ctrl-C and checks that nothing is left of it.
 func (d *demo) stop(t *testing.T) {
 	t.Helper()
 	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
@@ -156,13 +164,87 @@ func (d *demo) stop(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the demo did not end")
 	}
-	for _, address := range []string{"127.0.0.1:8443", "127.0.0.1:8444", "127.0.0.1:8440", "127.0.0.1:8441", "127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003", "127.0.0.1:9004"} {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = c.Close()
+	for _, address := range demoAddresses() {
+		if open(t, address) {
 			t.Errorf("%s still answers after the demo ended", address)
-		} else if !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("%s: %v", address, err)
 		}
 	}
+	for _, folder := range d.folders() {
+		if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the folder %s is still there: %v", folder, err)
+		}
+	}
+}
+
+// folders are the temporary folders of the demo, by what it printed: data and run.
+func (d *demo) folders() []string {
+	return []string{
+		regexp.MustCompile(`map +(/\S+)/data/zone\.yaml`).FindStringSubmatch(d.text)[1],
+		regexp.MustCompile(`attack -socket (/\S+)/workload\.sock`).FindStringSubmatch(d.text)[1],
+	}
+}
+
+// demoAddresses are where the demo and its children listen.
+func demoAddresses() []string {
+	list := []string{"127.0.0.1:8443", "127.0.0.1:8444", "127.0.0.1:8440", "127.0.0.1:8441"}
+	for _, address := range shopAddresses {
+		list = append(list, address)
+	}
+	return list
+}
+
+// open says whether somebody listens on an address.
+func open(t *testing.T, address string) bool {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err == nil {
+		_ = c.Close()
+	} else if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("%s: %v", address, err)
+	}
+	return err == nil
+}
+
+// TestDemoWithoutNode: where Node is missing the demo says so and leaves reviews
+// out; and when the demo is killed, its children end all the same.
+func TestDemoWithoutNode(t *testing.T) {
+	temporary, err := os.MkdirTemp("", "sallyport-e2e-demo-") // what is killed does not tidy up
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(temporary) })
+	d := startDemo(t, "PATH="+temporary, "TMPDIR="+temporary)
+	if !strings.Contains(d.text, "Node is not installed here") || strings.Contains(d.text, "/reviews") {
+		t.Errorf("the demo without Node says\n%s", d.text)
+	}
+	here, reviews := 0, shopAddresses["reviews"]
+	for _, address := range demoAddresses() {
+		if open(t, address) {
+			here++
+		}
+	}
+	if here != len(demoAddresses())-1 || open(t, reviews) {
+		t.Errorf("%d of %d addresses answer, reviews %t: want all but reviews", here, len(demoAddresses()), open(t, reviews))
+	}
+	if data := d.folders()[0]; mode(t, data+"/data/zone.yaml") != 0o600 {
+		t.Errorf("the map in %s has mode %o, want 0600", data, mode(t, data+"/data/zone.yaml"))
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends the children of a process that was killed")
+	}
+	if err := d.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range demoAddresses() {
+		until(t, address+" is closed", func() bool { return !open(t, address) })
+	}
+}
+
+func mode(t *testing.T, path string) fs.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
 }

@@ -25,7 +25,6 @@ listeners:
 services:
   shop:
     upstream: http://@plain@
-    embedded: true
     routes:
       GET /open: anonymous
       GET /mine: user
@@ -35,6 +34,11 @@ services:
     plain_headers: true
     routes:
       GET /legacy: {allow: [anonymous, user]}
+  member:
+    upstream: https://@member@
+    embedded: true
+    routes:
+      GET /member: user
 `
 
 func startInside(t *testing.T) (z *zoned, up, legacy *upstream) {
@@ -43,13 +47,17 @@ func startInside(t *testing.T) (z *zoned, up, legacy *upstream) {
 	return startZone(t, insideMap, map[string]string{"plain": up.address, "legacy": legacy.address}), up, legacy
 }
 
-// insideKeys fetches the JWKS of the control listener, as a service would.
+// insideKeys fetches the JWKS of the control listener, as a service does: nobody
+// gets it without a certificate of the zone.
 func (z *zoned) insideKeys() jose.JSONWebKeySet {
 	z.t.Helper()
-	got := z.do(call{listener: "control", host: "127.0.0.1", path: "/.well-known/jwks.json"})
+	if got := z.do(call{listener: "control", host: "127.0.0.1", path: "/.well-known/jwks.json", client: z.client(unverified)}); got.Status != 403 || got.reason() != "inside.peer" {
+		z.t.Errorf("jwks without a certificate: %d %s, want inside.peer", got.Status, got.Body)
+	}
+	status, body := z.member("member").control("GET", "/.well-known/jwks.json")
 	var set jose.JSONWebKeySet
-	if err := json.Unmarshal([]byte(got.Body), &set); err != nil || got.Status != 200 || len(set.Keys) == 0 {
-		z.t.Fatalf("jwks: %d %s (%v)", got.Status, got.Body, err)
+	if err := json.Unmarshal([]byte(body), &set); err != nil || status != 200 || len(set.Keys) == 0 {
+		z.t.Fatalf("jwks: %d %s (%v)", status, body, err)
 	}
 	for _, k := range set.Keys {
 		if !k.IsPublic() {
@@ -58,6 +66,9 @@ func (z *zoned) insideKeys() jose.JSONWebKeySet {
 	}
 	return set
 }
+
+// unverified takes any certificate: that of control names a workload, not a host.
+func unverified(tr *http.Transport) { tr.TLSClientConfig.InsecureSkipVerify = true }
 
 // verifyInside checks the signature of an inside token with go-jose and returns
 // its claims.

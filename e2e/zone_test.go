@@ -35,10 +35,11 @@ type zoned struct {
 	bin     string // folder of the programs
 	dir     string // of the map
 	data    string
+	runDir  string            // sockets for other programs; @run@ in the map
 	text    string            // of the map, with names for addresses
 	given   map[string]string // addresses that are not ours to choose
 	address map[string]string // by the names in the map
-	flags   []string          // of serve, beside --data
+	flags   []string          // of serve, beside --data and --run
 
 	served bool // it was ready once: its addresses stay
 	cmd    *exec.Cmd
@@ -59,6 +60,11 @@ func newZone(t testing.TB, text string, given map[string]string) *zoned {
 	}
 	z := &zoned{t: t, bin: bin, dir: t.TempDir(), text: text, given: given}
 	z.data = filepath.Join(z.dir, "data")
+	// Apart from the test's own folder, whose path can be too long for sockets.
+	if z.runDir, err = os.MkdirTemp("", "sallyport-e2e-run-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(z.runDir) })
 	z.settle()
 	return z
 }
@@ -66,7 +72,7 @@ func newZone(t testing.TB, text string, given map[string]string) *zoned {
 // settle writes the map with addresses that are free just now.
 func (z *zoned) settle() {
 	z.t.Helper()
-	z.address = map[string]string{}
+	z.address = map[string]string{"run": z.runDir}
 	maps.Copy(z.address, z.given)
 	z.write("zone.yaml", mark.ReplaceAllStringFunc(z.text, func(m string) string {
 		name := strings.Trim(m, "@")
@@ -105,7 +111,7 @@ func (z *zoned) write(name, text string) string {
 func (z *zoned) launch() {
 	z.t.Helper()
 	z.stderr = &syncBuffer{}
-	z.cmd = exec.Command(filepath.Join(z.bin, "sallyport"), append([]string{"serve", "zone.yaml", "--data", z.data}, z.flags...)...)
+	z.cmd = exec.Command(filepath.Join(z.bin, "sallyport"), append([]string{"serve", "zone.yaml", "--data", z.data, "--run", z.runDir}, z.flags...)...)
 	z.cmd.Dir = z.dir
 	z.cmd.Stderr = z.stderr
 	z.exited = make(chan struct{})

@@ -1,13 +1,25 @@
-// Package shop holds the map of the demonstration zone, so that `sallyport demo`
-// runs from the binary alone.
+// Package shop holds the map of the demonstration zone and its service in Node,
+// so that `sallyport demo` needs nothing beside the Go programs.
 package shop
 
-import _ "embed" // for the map below
+import _ "embed" // for the files below
 
 // Map is examples/shop/zone.yaml.
 //
 //go:embed zone.yaml
 var Map []byte
 
-// Services returns the names of the services, which are also the names of their programs.
-func Services() []string { return []string{"catalog", "orders", "accounts", "payments"} }
+// RunFolder is the folder of the sockets in Map.
+const RunFolder = "/run/sallyport"
+
+// Reviews is the program of the service reviews, for Node.
+//
+//go:embed reviews/reviews.mjs
+var Reviews []byte
+
+// ReviewsName is the service that Reviews is.
+const ReviewsName = "reviews"
+
+// Programs returns the names of the services in Go, which are also the names of
+// their programs.
+func Programs() []string { return []string{"catalog", "orders", "accounts", "payments", "legacy"} }

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -42,32 +43,26 @@ func (s *system) certify(ctx context.Context, name string) (*svid.Identity, erro
 	return svid.NewIdentity(chain, key, s.ca.Roots())
 }
 
-// renewIdentity makes the next identity at half of the present one's life; one
-// that fails is tried again after a tenth of what is left.
+// renewIdentity keeps an identity fresh until ctx ends.
 func (s *system) renewIdentity(ctx context.Context, name string, source *svid.Source) error {
-	for failed := false; ; {
-		wait := time.Minute
-		if now, err := source.Current(); err == nil {
-			if left := now.NotAfter.Sub(s.clock()); failed {
-				wait = max(left/10, time.Second)
-			} else {
-				wait = left / 2
+	r := renewing{
+		name: name, clock: s.clock, log: s.log,
+		ends: func() time.Time {
+			own, err := source.Current()
+			if err != nil { // it has ended
+				return time.Time{}
 			}
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-		identity, err := s.certify(ctx, name)
-		if failed = err != nil; failed {
-			s.log.ErrorContext(ctx, "identity not renewed", "name", name, "error", err)
-			continue
-		}
-		source.Set(identity)
+			return own.NotAfter
+		},
+		renew: func(ctx context.Context) error {
+			identity, err := s.certify(ctx, name)
+			if err == nil {
+				source.Set(identity)
+			}
+			return err
+		},
 	}
+	return r.run(ctx)
 }
 
 // openControl opens the control listener and the Workload API where the map
@@ -85,15 +80,15 @@ func (s *system) openControl(ctx context.Context, o Options) error {
 		Zone: s.zone, Source: source, CA: s.ca, ParseCSR: pki.ParseCSR, Tokens: s.joins, Minter: s.minter, Keys: s.ring,
 		Journal: s.journal, Counters: s.kv, Clock: s.clock, Log: s.log,
 	})
-	l, err := listenTCP(ctx, "control", s.zone.Control)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone.Control)
 	if err != nil {
-		return err
+		return fmt.Errorf("control listener: %w", err)
 	}
 	s.owns(onceClosed{l})
 	s.owns(c)
 	s.parts = append(s.parts, part{"control listener", func(ctx context.Context) error {
 		srv := newHTTPServer(c.Handler(), s.log)
-		srv.ConnContext = svid.ConnContext
+		srv.ConnContext = control.ConnContext
 		srv.RegisterOnShutdown(c.Release)
 		return serveUntil(ctx, srv, c.Listener(l))
 	}})

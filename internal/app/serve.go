@@ -26,6 +26,8 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Ready   func() // called once when all listeners are open; may be nil
+
+	SVIDLife time.Duration // of workload identities; 0: an hour. For benchmarks
 }
 
 // Serve runs the whole zone in this process until ctx ends, then drains it. That

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -57,15 +56,6 @@ type boundedListener struct {
 
 func bounded(l net.Listener, most int) net.Listener {
 	return &boundedListener{Listener: l, places: make(chan struct{}, most)}
-}
-
-// listenTCP opens a listener of the process's own, within its bound.
-func listenTCP(ctx context.Context, name, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s listener: %w", name, err)
-	}
-	return bounded(l, maxConnections), nil
 }
 
 // Accept returns the next connection for which there is a place.

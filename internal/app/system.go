@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -127,12 +128,12 @@ func (s *system) openState(ctx context.Context, o Options) (err error) {
 }
 
 // openKeys opens the ring of the inside tokens and the zone's own CA.
-func (s *system) openKeys(ctx context.Context, _ Options) (err error) {
+func (s *system) openKeys(ctx context.Context, o Options) (err error) {
 	if s.ring, err = keys.NewRing(ctx, s.db, s.root, keys.RingConfig{Name: "txn-token", Clock: s.clock, Log: s.log}); err != nil {
 		return err
 	}
 	s.parts = append(s.parts, part{"inside keys", s.ring.Run})
-	if s.ca, err = pki.OpenCA(ctx, s.db, s.root, s.zone.Name, pki.Options{Clock: s.clock, Log: s.log}); err != nil {
+	if s.ca, err = pki.OpenCA(ctx, s.db, s.root, s.zone.Name, pki.Options{Clock: s.clock, Log: s.log, SVIDLife: o.SVIDLife}); err != nil {
 		return err
 	}
 	return writeFile(s.folder.path("ca.pem"), s.ca.RootPEM(), 0o644)
@@ -210,10 +211,11 @@ func (s *system) pruneOnce(ctx context.Context) error {
 // openAdministration opens the admin listener and, last of all, the admin
 // socket: who reaches it reaches a whole zone.
 func (s *system) openAdministration(ctx context.Context, _ Options) error {
-	l, err := listenTCP(ctx, "admin", s.zone.Admin)
+	tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone.Admin)
 	if err != nil {
-		return err
+		return fmt.Errorf("admin listener: %w", err)
 	}
+	l := bounded(tcp, maxConnections)
 	s.owns(onceClosed{l})
 	srv := newHTTPServer(adminHandler(s.zone.Admin, s.metrics, s.waiting), s.log)
 	s.parts = append(s.parts, part{"admin listener", func(ctx context.Context) error { return serveUntil(ctx, srv, l) }})

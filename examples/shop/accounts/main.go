@@ -1,5 +1,5 @@
 // Accounts holds what the shop knows of its customers. The map lets a customer
-// read one account, the own one, directly or through orders.
+// read one account, the own one, directly or through other services.
 package main
 
 import (
@@ -29,12 +29,15 @@ func main() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /accounts/{id}", get)
-	web.Serve(ctx, *listen, g.Protect(mux))
+	if err := g.ListenAndServe(ctx, *listen, mux); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // get answers with the account of the path. That it is the caller's own was
-// checked before: `owner: "path:id"`.
+// checked before: `owner: "path:id"`. Who asks, and for whom, holds over every hop.
 func get(w http.ResponseWriter, r *http.Request) {
-	log.Printf("account read, correlation id %s", guard.CorrelationID(r.Context()))
+	ctx := r.Context()
+	log.Printf("account read by %q for user %s, correlation id %s", guard.Caller(ctx), guard.PrincipalFrom(ctx).Subject, guard.CorrelationID(ctx))
 	web.JSON(w, http.StatusOK, Account{ID: r.PathValue("id"), Credit: 100_000})
 }

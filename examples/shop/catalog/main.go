@@ -24,6 +24,8 @@ type Product struct {
 
 // catalog keeps its products in memory.
 type catalog struct {
+	client *http.Client // speaks to declared calls only
+
 	mu       sync.RWMutex
 	products []Product // guarded by mu; the index is ID-1
 }
@@ -38,12 +40,14 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	c := &catalog{products: []Product{{1, "Lantern", 1900}, {2, "Rope, 20 m", 2450}, {3, "Compass", 3200}}}
+	c := &catalog{client: g.Client(), products: []Product{{1, "Lantern", 1900}, {2, "Rope, 20 m", 2450}, {3, "Compass", 3200}}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /products", c.list)
 	mux.HandleFunc("GET /products/{id}", c.get)
 	mux.HandleFunc("PUT /products/{id}", c.put)
-	web.Serve(ctx, *listen, g.Protect(mux)) // the one line
+	if err := g.ListenAndServe(ctx, *listen, mux); err != nil { // the one line: the whole inner door
+		log.Fatal(err)
+	}
 }
 
 func (c *catalog) list(w http.ResponseWriter, _ *http.Request) {
@@ -52,15 +56,31 @@ func (c *catalog) list(w http.ResponseWriter, _ *http.Request) {
 	web.JSON(w, http.StatusOK, c.products)
 }
 
+// get adds what two other services know. Its visitors are nobody, so the map
+// declares both calls `as: service`: catalog makes them in its own name. What
+// cannot be had is left out.
 func (c *catalog) get(w http.ResponseWriter, r *http.Request) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	id, err := strconv.Atoi(r.PathValue("id"))
-	if err != nil || id < 1 || id > len(c.products) {
-		web.JSON(w, http.StatusNotFound, map[string]string{"error": "no such product"})
+	product, found := c.find(r.PathValue("id"))
+	if !found {
+		web.Fail(w, http.StatusNotFound, "no such product")
 		return
 	}
-	web.JSON(w, http.StatusOK, c.products[id-1])
+	answer := struct {
+		Product
+		Sold  *int `json:"sold,omitempty"`
+		Stock *int `json:"stock,omitempty"`
+	}{Product: product}
+	id := strconv.Itoa(product.ID)
+	var sales map[string]int
+	if err := web.Call(r.Context(), c.client, http.MethodPost, "http://orders/sales", nil, []int{product.ID}, &sales); err != nil {
+		log.Print(err)
+	} else if sold, there := sales[id]; there {
+		answer.Sold = &sold
+	}
+	if err := web.Call(r.Context(), c.client, http.MethodGet, "http://legacy/stock/"+id, nil, nil, &answer.Stock); err != nil {
+		log.Print(err)
+	}
+	web.JSON(w, http.StatusOK, answer)
 }
 
 func (c *catalog) put(w http.ResponseWriter, r *http.Request) {
@@ -71,13 +91,24 @@ func (c *catalog) put(w http.ResponseWriter, r *http.Request) {
 	if !web.Decode(w, r, &change) {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	id, err := strconv.Atoi(r.PathValue("id"))
-	if err != nil || id < 1 || id > len(c.products) {
-		web.JSON(w, http.StatusNotFound, map[string]string{"error": "no such product"})
+	product, found := c.find(r.PathValue("id"))
+	if !found {
+		web.Fail(w, http.StatusNotFound, "no such product")
 		return
 	}
-	c.products[id-1] = Product{ID: id, Name: change.Name, Price: change.Price}
-	web.JSON(w, http.StatusOK, c.products[id-1])
+	product.Name, product.Price = change.Name, change.Price
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.products[product.ID-1] = product
+	web.JSON(w, http.StatusOK, product)
+}
+
+func (c *catalog) find(text string) (Product, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	id, err := strconv.Atoi(text)
+	if err != nil || id < 1 || id > len(c.products) {
+		return Product{}, false
+	}
+	return c.products[id-1], true
 }

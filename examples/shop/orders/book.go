@@ -8,11 +8,12 @@ import (
 
 // Order is one order. Amount is in cents.
 type Order struct {
-	ID       int      `json:"id"`
-	Customer string   `json:"customer"`
-	Product  int      `json:"product"`
-	Amount   int      `json:"amount"`
-	Notes    []string `json:"notes,omitempty"`
+	ID       int    `json:"id"`
+	Customer string `json:"customer"`
+	Product  int    `json:"product"`
+	Amount   int    `json:"amount"`
+	Charge   int    `json:"charge"`          // what payments calls the payment
+	State    string `json:"state,omitempty"` // of the payment, in lists
 }
 
 // book keeps orders in memory. The zero value is empty.
@@ -22,14 +23,14 @@ type book struct {
 	orders map[int]Order // guarded by mu
 }
 
-func (b *book) add(customer string, product, amount int) Order {
+func (b *book) add(o Order) Order {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.orders == nil {
 		b.orders = map[int]Order{}
 	}
 	b.last++
-	o := Order{ID: b.last, Customer: customer, Product: product, Amount: amount}
+	o.ID = b.last
 	b.orders[o.ID] = o
 	return o
 }
@@ -46,7 +47,6 @@ func (b *book) update(id string, change func(*Order)) (Order, bool) {
 		return Order{}, false
 	}
 	change(&o)
-	o.Notes = slices.Clip(o.Notes) // a later append never writes into an answer under way
 	b.orders[o.ID] = o
 	return o, true
 }
@@ -80,4 +80,20 @@ func (b *book) of(customer string) []Order {
 	}
 	slices.SortFunc(list, func(x, y Order) int { return x.ID - y.ID })
 	return list
+}
+
+// sales counts the orders of products.
+func (b *book) sales(products []int) map[int]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	sold := map[int]int{}
+	for _, p := range products {
+		sold[p] = 0
+	}
+	for _, o := range b.orders {
+		if _, asked := sold[o.Product]; asked {
+			sold[o.Product]++
+		}
+	}
+	return sold
 }

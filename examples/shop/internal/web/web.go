@@ -9,9 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
+	"net"
 	"net/http"
+	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -24,10 +28,16 @@ func Context() (context.Context, context.CancelFunc) {
 // MaxBody bounds what is read of a body, in bytes.
 const MaxBody = 64 << 10
 
-// Serve serves h on addr until ctx ends, then lets the requests in hand finish.
-func Serve(ctx context.Context, addr string, h http.Handler) {
+// Serve serves h in plain, for the sidecar of the service, until ctx ends, and
+// then lets the requests in hand finish. The address is HOST:PORT or, better,
+// unix:/PATH: a socket in a folder of the service's own is nobody else's.
+func Serve(ctx context.Context, address string, h http.Handler) {
+	l, err := listen(ctx, address)
+	if err != nil {
+		log.Fatal(err)
+	}
 	srv := &http.Server{
-		Addr: addr, Handler: h,
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
@@ -39,10 +49,25 @@ func Serve(ctx context.Context, addr string, h http.Handler) {
 		defer cancel()
 		_ = srv.Shutdown(last) // the process ends anyway
 	}()
-	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
 	<-stopped
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a process that was killed
+		return nil, err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
 }
 
 // JSON answers with v.
@@ -50,6 +75,11 @@ func JSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+}
+
+// Fail answers with a status and a sentence.
+func Fail(w http.ResponseWriter, status int, text string) {
+	JSON(w, status, map[string]string{"error": text})
 }
 
 // Decode reads one JSON value with no unknown fields and nothing after it, or
@@ -63,22 +93,25 @@ func Decode(w http.ResponseWriter, r *http.Request, v any) bool {
 			return true
 		}
 	}
-	JSON(w, http.StatusBadRequest, map[string]string{"error": "the body is not what this operation takes"})
+	Fail(w, http.StatusBadRequest, "the body is not what this operation takes")
 	return false
 }
 
-// Call asks another service, in the name of who asks by r, and decodes the
-// answer into out, which may be nil.
-func Call(client *http.Client, r *http.Request, method, url string, in, out any) error {
+// Call asks another service and decodes the answer into out, which may be nil.
+// The context is that of the request in hand; a header may be nil.
+func Call(ctx context.Context, client *http.Client, method, url string, header http.Header, in, out any) error {
 	var body bytes.Buffer
 	if in != nil {
 		if err := json.NewEncoder(&body).Encode(in); err != nil {
 			return err
 		}
 	}
-	req, err := http.NewRequestWithContext(r.Context(), method, url, &body)
+	req, err := http.NewRequestWithContext(ctx, method, url, &body)
 	if err != nil {
 		return err
+	}
+	if header != nil {
+		req.Header = header
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")

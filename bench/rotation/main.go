@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -34,7 +36,15 @@ func main() {
 	life := flag.Duration("life", 6*time.Second, "of an identity; each is renewed at half of it")
 	seconds := flag.Int("seconds", 20, "length of the load")
 	clients := flag.Int("clients", 8, "clients at once")
+	guards := flag.String("guards", "", "(inner use) run the guards FROM-TO,DIR")
 	flag.Parse()
+	if *guards != "" {
+		if err := runGuards(*guards); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: guards:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*services, *life, time.Duration(*seconds)*time.Second, *clients); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -64,15 +74,21 @@ func run(services int, life, length time.Duration, clients int) error {
 	case err := <-ended:
 		return fmt.Errorf("serve: %w", err)
 	}
-	for i := range services {
-		g, err := guard.New(ctx, guard.Config{Service: name(i), Control: "https://" + z.Control, Socket: filepath.Join(dir, "run", "workload.sock"), Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := tokens(ctx, dir, services); err != nil {
+		return err
+	}
+	for from := 0; from < services; from += perProcess {
+		spec := fmt.Sprintf("%d-%d,%s", from, min(from+perProcess, services), dir)
+		cmd := exec.CommandContext(ctx, self, "-guards", spec) // #nosec G204 -- this program
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
 			return err
 		}
-		go func() { _ = g.ListenAndServe(ctx, address(i), http.HandlerFunc(answer)) }() // ends with ctx
-		if err := g.Wait(ctx); err != nil {
-			return err
-		}
+		defer func() { stop(); _ = cmd.Wait() }()
 	}
 	pem, err := os.ReadFile(filepath.Join(dir, "data", "ca.pem"))
 	if err != nil {
@@ -80,6 +96,55 @@ func run(services int, life, length time.Duration, clients int) error {
 	}
 	return load(services, life, length, clients, pem)
 }
+
+// perProcess is how many guards share a process.
+const perProcess = 10
+
+// tokens asks the zone for a join token for each service.
+func tokens(ctx context.Context, dir string, services int) error {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "data", "admin.sock"))
+	}}}
+	for i := range services {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://admin/v1/join", strings.NewReader(`{"service":"`+name(i)+`"}`))
+		if err != nil {
+			return err
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		var made app.CreatedJoin
+		err = json.NewDecoder(res.Body).Decode(&made)
+		if err := errors.Join(err, res.Body.Close()); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name(i)), []byte(made.Token), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runGuards serves the services FROM to TO until the process is killed.
+func runGuards(spec string) error {
+	var from, to int
+	var dir string
+	if _, err := fmt.Sscanf(strings.ReplaceAll(spec, ",", " "), "%d-%d %s", &from, &to, &dir); err != nil {
+		return err
+	}
+	ended := make(chan error)
+	for i := from; i < to; i++ {
+		g, err := guard.New(context.Background(), guard.Config{Service: name(i), Control: controlURL, JoinFile: filepath.Join(dir, name(i)), Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return err
+		}
+		go func() { ended <- g.ListenAndServe(context.Background(), address(i), http.HandlerFunc(answer)) }()
+	}
+	return <-ended
+}
+
+const controlURL = "https://127.0.0.1:18465"
 
 func answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)

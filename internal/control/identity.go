@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"sallyport.dev/internal/journal"
@@ -18,29 +19,30 @@ import (
 	"sallyport.dev/zone"
 )
 
-// joinRate bounds the attempts to join from one address: each is a guess.
-var joinRate = zone.Rate{Count: 30, Window: time.Minute}
+// The bounds on attempts: to join from one address, where each is a guess, and
+// to renew by one workload, of which there may be many instances.
+var (
+	joinRate  = zone.Rate{Count: 300, Window: time.Minute} // a host may start a whole zone at once
+	renewRate = zone.Rate{Count: 120, Window: time.Minute}
+	toldRate  = zone.Rate{Count: 1, Window: time.Minute} // of records that tell of a bound
+)
 
 // join redeems a join token. The request is read whole before the token is
 // touched: what is wrong with it does not spend the token.
 func (c *Control) join(w http.ResponseWriter, r *http.Request) {
+	if !c.within(w, r, "join", hostOf(address(r)).String(), joinRate, problem.LimitAddress) {
+		return
+	}
 	var in svid.JoinRequest
 	who := "join"
 	issued, err := c.issue(r, &in, &in.CSR, func(ctx context.Context) (string, error) {
 		who = "join:" + hex.EncodeToString(in.ID[:min(len(in.ID), 16)])
-		taken, err := c.Counters.Take(ctx, "join:"+address(r).String(), joinRate, c.Clock())
-		if err != nil {
-			return "", problem.New(problem.JoinRefused, err)
-		}
-		if !taken.Allowed {
-			return "", problem.New(problem.LimitAddress, nil)
-		}
 		name, err := c.Tokens.Redeem(ctx, in.ID, in.Secret)
 		if err != nil {
 			return "", err
 		}
-		if c.Zone.Service(name) == nil {
-			return "", problem.New(problem.JoinRefused, errors.New("the map no longer has service "+name))
+		if svc := c.Zone.Service(name); svc == nil || !svc.InnerDoor() {
+			return "", problem.New(problem.JoinRefused, errors.New("the map has no inner door of service "+name+" any more"))
 		}
 		return name, nil
 	})
@@ -49,13 +51,44 @@ func (c *Control) join(w http.ResponseWriter, r *http.Request) {
 
 // renew certifies the next key of the peer.
 func (c *Control) renew(w http.ResponseWriter, r *http.Request) {
-	var in svid.IdentityRequest
-	who := "nobody"
-	if p, ok := svid.PeerFrom(r.Context()); ok {
-		who = p.ID.String()
+	name, err := c.peer(r)
+	if err != nil {
+		if c.within(w, r, "renew", hostOf(address(r)).String(), joinRate, problem.LimitAddress) {
+			c.answerIssued(w, r, "nobody", nil, err)
+		}
+		return
 	}
-	issued, err := c.issue(r, &in, &in.CSR, func(context.Context) (string, error) { return c.peer(r) })
+	peer, _ := svid.PeerFrom(r.Context())
+	who := peer.ID.String()
+	if !c.within(w, r, "renew", who, renewRate, problem.LimitRate) {
+		return
+	}
+	var in svid.IdentityRequest
+	issued, err := c.issue(r, &in, &in.CSR, func(context.Context) (string, error) { return name, nil })
 	c.answerIssued(w, r, who, issued, err)
+}
+
+// within takes an attempt of who from its bound. Beyond it the attempt is
+// refused, and one such refusal a minute has its record: a flood of requests
+// must not become a flood of records, which are on disk before they are answered.
+func (c *Control) within(w http.ResponseWriter, r *http.Request, what, who string, rate zone.Rate, reason problem.Reason) bool {
+	key := what + ":" + who
+	taken, err := c.Counters.Take(r.Context(), key, rate, c.Clock())
+	switch {
+	case err != nil:
+		err = problem.New(problem.LimitUnavailable, err)
+	case taken.Allowed:
+		return true
+	default:
+		err = problem.New(reason, nil)
+		w.Header().Set("Retry-After", strconv.Itoa(int(taken.Reset/time.Second)+1))
+	}
+	if told, fails := c.Counters.Take(r.Context(), "told:"+key, toldRate, c.Clock()); fails == nil && told.Allowed {
+		c.answerIssued(w, r, who, nil, err)
+		return false
+	}
+	c.refuse(w, r, err)
+	return false
 }
 
 // issue reads a request into in, learns from who whose the key is, and certifies it.

@@ -31,10 +31,6 @@ services:
     upstream: http://@proven@
     proof: signature
     routes: {GET /proven: anonymous}
-  beside:
-    upstream: unix:@sock@
-    sidecar: 127.0.0.1:9502
-    routes: {GET /beside: anonymous}
 identity:
   password: {max_age: 90d}
   theme: theme
@@ -56,7 +52,7 @@ func TestNotEnforcedIsClosed(t *testing.T) {
 	}
 	z.start()
 	said := z.stderr.String()
-	for _, key := range []string{"mfa", "max_age", "once", "upload", "signed", `routes["GET /proof"].proof`, `routes["GET /mac"].proof`, `routes["GET /ws"].stream`, `routes["POST /grpc"].stream`, "services.proven.proof", "services.beside", "egress", "services.plain.data",
+	for _, key := range []string{"mfa", "max_age", "once", "upload", "signed", `routes["GET /proof"].proof`, `routes["GET /mac"].proof`, `routes["GET /ws"].stream`, `routes["POST /grpc"].stream`, "services.proven.proof", "egress", "services.plain.data",
 		"identity.password", "identity.theme", "identity.providers", "identity.clients", "traffic", "export"} {
 		escaped := strings.ReplaceAll(key, `"`, `\"`)
 		if !strings.Contains(out, key) {
@@ -67,7 +63,7 @@ func TestNotEnforcedIsClosed(t *testing.T) {
 		}
 	}
 	alice, key := z.login(z.addUser("alice@shop.example")), z.createKey("k", "--scope", "s")
-	for _, path := range []string{"GET /mfa", "GET /age", "POST /once", "POST /upload", "POST /signed", "GET /proof", "GET /mac", "GET /ws", "POST /grpc", "GET /proven", "GET /beside"} {
+	for _, path := range []string{"GET /mfa", "GET /age", "POST /once", "POST /upload", "POST /signed", "GET /proof", "GET /mac", "GET /ws", "POST /grpc", "GET /proven"} {
 		method, path, _ := strings.Cut(path, " ")
 		for who, header := range map[string]call{"nobody": {}, "a user": {bearer: alice}, "a key": {bearer: key.Key}} {
 			header.method, header.path = method, path
@@ -90,7 +86,7 @@ func TestWhatStopsServe(t *testing.T) {
 	base := strings.Replace(trapsMap, "@plain@", "127.0.0.1:9", 1)
 	for name, change := range map[string][2]string{
 		"acme":                  {`public: {address: "@public@"}`, `public: {address: "@public@", certificate: acme}`},
-		"upstream elsewhere":    {"upstream: http://127.0.0.1:9", "upstream: https://10.0.1.4:9001"},
+		"https without a door":  {"upstream: http://127.0.0.1:9", "upstream: https://127.0.0.1:9001"},
 		"postgres":              {"\nservices:", "\nstore: {postgres: {file: pg.url}}\nservices:"},
 		"identity.mfa required": {"\nservices:", "\nidentity: {mfa: required}\nservices:"},
 		"policies":              {"\nservices:", "\npolicies: [policies/*.cedar]\nservices:"},
@@ -98,9 +94,6 @@ func TestWhatStopsServe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			text := strings.Replace(base, change[0], change[1], 1)
-			if name == "upstream elsewhere" {
-				text = strings.Replace(text, "    routes:", "    embedded: true\n    routes:", 1)
-			}
 			z := newZone(t, text, nil)
 			out, errs, code := z.exec("check", "zone.yaml")
 			if code != 0 || !strings.Contains(out, "zone.yaml:") {

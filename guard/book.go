@@ -137,7 +137,7 @@ func compileRoute(sr *zone.SliceRoute) *rule {
 	rt := sr.Route()
 	ru := &rule{route: rt, callers: sr.Callers, own: sr.ServiceCallers, proof: profileOf(rt), body: defaultBody, hold: defaultHold}
 	if sr.BodyLimit > 0 {
-		ru.body, ru.hold = sr.BodyLimit, int(min(sr.BodyLimit, maxHold))
+		ru.body, ru.hold = sr.BodyLimit, int(max(defaultHold, min(sr.BodyLimit, maxHold)))
 	}
 	closed := slices.Clone(rt.NotEnforced)
 	var err error

@@ -23,7 +23,7 @@ func TestCompileRoute(t *testing.T) {
 		hold   int
 	}{
 		{"plain", base(func(*zone.SliceRoute) {}), "", defaultHold},
-		{"limit", base(func(sr *zone.SliceRoute) { sr.BodyLimit = 100 }), "", 100},
+		{"limit", base(func(sr *zone.SliceRoute) { sr.BodyLimit = 100 }), "", defaultHold},
 		{"limit beyond all bounds", base(func(sr *zone.SliceRoute) { sr.BodyLimit = 1 << 40 }), "", maxHold},
 		{"path owner", base(owner("path", "id")), "", defaultHold},
 		{"path owner of the rest", base(owner("path", "rest")), "", defaultHold},

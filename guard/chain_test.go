@@ -78,6 +78,7 @@ func (w *world) control() string {
 		peer, _ := svid.PeerFrom(r.Context())
 		_, _ = io.WriteString(rw, w.own(nameOf(peer.ID))())
 	})
+	mux.HandleFunc("POST /v1/once", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, `{"first":true}`) })
 	l, err := (&net.ListenConfig{}).Listen(w.t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)

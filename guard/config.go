@@ -59,8 +59,8 @@ type Config struct {
 	Spool string
 
 	// Replays is where the replicas of the service note which signed requests were
-	// accepted. Nil: each replica remembers its own only, and takes a request
-	// that was sent to another one before.
+	// accepted. Nil: control, for requests that may change something; of safe
+	// methods (RFC 9110 section 9.2.1) each replica remembers its own alone.
 	Replays Replays
 
 	// CallTimeout bounds a call of Guard.Client from its dial to the last byte of

@@ -59,9 +59,9 @@
 // # What it does not do
 //
 // A caller is the peer of the connection, so nothing that ends TLS may stand
-// between a caller and a guard, not even where the proof is a signature. A
-// replica takes a signed request that another replica took before, unless
-// Config.Replays is a memory that they share. A signature that was made in the
+// between a caller and a guard, not even where the proof is a signature. Of safe
+// methods, a replica takes a signed request that another replica took before. A
+// signature that was made in the
 // second in which the guard started, or before, is refused as too old; Serve
 // takes no connection before that second is over. Answers carry no proof of their
 // own: the connection protects them.

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -36,12 +37,13 @@ type fakeControl struct {
 	slice   []byte
 	keys    []byte
 	token   string
-	mint    func() string // makes token anew; nil: token is the answer
-	fetches int           // of keys
-	polls   int           // of the slice
-	tokens  int           // asked for
-	waits   bool          // holds answers about an unchanged slice
-	changed chan struct{} // closed at the next change; nil: nobody waits
+	mint    func() string   // makes token anew; nil: token is the answer
+	fetches int             // of keys
+	polls   int             // of the slice
+	tokens  int             // asked for
+	used    map[string]bool // keys of /v1/once
+	waits   bool            // holds answers about an unchanged slice
+	changed chan struct{}   // closed at the next change; nil: nobody waits
 }
 
 func (c *fakeControl) set(change func(*fakeControl)) {
@@ -76,6 +78,13 @@ func (c *fakeControl) RoundTrip(r *http.Request) (*http.Response, error) {
 		if body = []byte(c.token); c.mint != nil {
 			body = []byte(c.mint())
 		}
+	case "/v1/once": // asked by the replicas of one service
+		asked, _ := io.ReadAll(r.Body)
+		if c.used == nil {
+			c.used = map[string]bool{}
+		}
+		body = fmt.Appendf(nil, `{"first":%v}`, !c.used[string(asked)])
+		c.used[string(asked)] = true
 	default:
 		c.polls++
 		if tag = c.tag(); tag == r.Header.Get("If-None-Match") {

@@ -36,6 +36,7 @@ type Guard struct {
 	callers *svid.Conns // connections to the guard
 	callees *svid.Conns // connections of Client
 	inner   *tls.Config // of callers
+	places  places      // for callers
 
 	settle     time.Time // signatures that are made from then on are taken
 	spool      *httpsig.Spool
@@ -76,10 +77,14 @@ func New(ctx context.Context, cfg Config) (*Guard, error) {
 		failed:  make(chan struct{}),
 		callers: svid.NewConns(cfg.Clock),
 		callees: svid.NewConns(cfg.Clock),
+		places:  standardPlaces(),
 	}
 	g.inner = g.innerTLS()
 	if g.spool, err = httpsig.NewSpool(cfg.Spool, spoolBudget); err != nil {
 		return nil, fmt.Errorf("guard: %w", err)
+	}
+	if cfg.Replays == nil {
+		cfg.Replays = replicas{g.control}
 	}
 	if g.signatures, err = newSignatures(cfg, parts.Source); err != nil {
 		return nil, fmt.Errorf("guard: %w", err)

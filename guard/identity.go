@@ -34,6 +34,9 @@ func (c Config) supplier() (supplier, error) {
 		if c.Socket = os.Getenv(EnvSocket); c.Socket == "" {
 			c.JoinFile = os.Getenv(EnvJoinFile)
 		}
+		if c.Socket == "" && c.JoinFile == "" && svid.Keeps(c.Data) { // it has joined before
+			return c.join("")
+		}
 	}
 	switch {
 	case c.Join != "":

@@ -28,6 +28,9 @@ import (
 // Wrap the mux of the service as a whole, once: routes come from the map, not
 // from the mux, and `owner: read:` asks next for other methods of the path.
 func (g *Guard) Protect(next http.Handler) http.Handler {
+	if p, ok := next.(*protected); ok && p.g == g {
+		return p // a second look would find neither token nor proof
+	}
 	return &protected{g, next}
 }
 
@@ -116,7 +119,7 @@ func (in *inbound) come(ctx context.Context) (*channel.Channel, error) {
 // only where no route of the map asks for more.
 func (b *book) health(r *http.Request, in *inbound) bool {
 	if b.slice.Health == "" || r.Method != http.MethodGet || r.URL.EscapedPath() != b.slice.Health ||
-		r.URL.RawQuery != "" || len(r.Header[headerToken]) != 0 || in.caller != "" {
+		r.URL.RawQuery != "" || r.ContentLength != 0 || len(r.Header[headerToken]) != 0 || in.caller != "" {
 		return false
 	}
 	rt, found := b.matcher.Match(r.Method, b.slice.Health, nil)

@@ -1,9 +1,9 @@
 package guard
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -51,12 +51,10 @@ func (g *Guard) prove(r *http.Request, in *inbound, ru *rule, ch *channel.Channe
 			return "", err
 		}
 	case httpsig.Signature:
-		signed, err := g.signatures.Verify(r.Context(), &m, ru.proof, proof, now)
+		m.Sender = in.peer.String()
+		_, err := g.signatures.Verify(context.WithValue(r.Context(), judgedMethod{}, r.Method), &m, ru.proof, proof, now)
 		if err != nil {
 			return "", err
-		}
-		if signed.ID != in.peer.String() {
-			return "", problem.New(problem.ProofInvalid, fmt.Errorf("%s signed what %s sent", signed.ID, in.peer))
 		}
 	default:
 		return "", ru.proof.Accepts(strength)
@@ -99,6 +97,7 @@ func (g *Guard) takeBody(w http.ResponseWriter, r *http.Request, ru *rule, diges
 	}
 	patient := newPatientBody(w, r)
 	out := r.WithContext(r.Context())
+	out.Trailer = nil // headers that come after all that the proof covers
 	if digest == "" {
 		out.Body = http.MaxBytesReader(w, patient, ru.body)
 		return out, release, nil
@@ -111,8 +110,7 @@ func (g *Guard) takeBody(w http.ResponseWriter, r *http.Request, ru *rule, diges
 		_ = body.Close()
 		return r, release, err
 	}
-	// The trailers came after all that the proof covers.
-	out.Body, out.ContentLength, out.TransferEncoding, out.Trailer = body, body.Size, nil, nil
+	out.Body, out.ContentLength, out.TransferEncoding = body, body.Size, nil
 	return out, func() { _ = body.Close() }, nil
 }
 

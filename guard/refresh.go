@@ -54,6 +54,9 @@ func (g *Guard) run(ctx context.Context) {
 		if err == nil && (held || changed) {
 			wait = spread(retryFirst) // control holds its answers, or has more to tell
 		}
+		if b := g.book.Load(); b != nil { // a zone that wants its map fresh is asked so often
+			wait = max(min(wait, b.staleness/4), retryFirst)
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

@@ -16,14 +16,20 @@ import (
 
 // Bounds of what callers may take.
 const (
-	maxConnections = 1024
-	maxStreams     = 100              // of one HTTP/2 connection
-	maxHeader      = 128 << 10        // bytes
-	headerTime     = 5 * time.Second  // of a handshake, and of a request's header
-	idleTime       = 90 * time.Second // longer than callers keep a connection idle
-	writeStall     = 30 * time.Second // that a caller may take nothing
-	drainTime      = 30 * time.Second // for requests under way at the end
+	maxStreams = 100              // of one HTTP/2 connection
+	maxHeader  = 128 << 10        // bytes
+	headerTime = 5 * time.Second  // of a handshake, and of a request's header
+	idleTime   = 90 * time.Second // longer than callers keep a connection idle
+	writeStall = 30 * time.Second // that a caller may take nothing
+	drainTime  = 30 * time.Second // for requests under way at the end
 )
+
+// places are how many connections there may be.
+type places struct{ all, services, service int }
+
+// standardPlaces leave some for the gateway whatever the services do, and some
+// for the other services whatever one does.
+func standardPlaces() places { return places{all: 1024, services: 768, service: 512} }
 
 // ListenAndServe serves handler on addr (host:port or unix:/path) until ctx ends,
 // and then returns nil when the requests under way are done. It is the whole
@@ -43,6 +49,12 @@ func (g *Guard) ListenAndServe(ctx context.Context, addr string, handler http.Ha
 // Serve is ListenAndServe on a listener that is there; it closes it. The error is
 // that of the listener, or what no waiting mends of the identity.
 func (g *Guard) Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+	if handler == nil { // net/http's own default would be a mux that nobody chose
+		_ = l.Close()
+		return errors.New("guard: serve: no handler")
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	drain := make(chan struct{})
 	srv := &http.Server{
 		Handler:           svid.Retire(g.Protect(handler)),
@@ -53,6 +65,8 @@ func (g *Guard) Serve(ctx context.Context, l net.Listener, handler http.Handler)
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: idleTime, WriteByteTimeout: writeStall},
 		ErrorLog:          log.New(&sparse{log: g.cfg.Log, clock: time.Now}, "", 0),
+
+		DisableGeneralOptionsHandler: true, // net/http would answer OPTIONS * in our place
 	}
 	// Signatures of the guard's first second count as made before its start: it is
 	// better to let callers wait than to refuse them.
@@ -85,13 +99,14 @@ func (g *Guard) Serve(ctx context.Context, l net.Listener, handler http.Handler)
 }
 
 // Listener returns the guard's listener on inner: mutual TLS, callers of the zone
-// only, connections bounded in number and by the lives of the certificates. It is
-// for servers of the program's own; Serve has it already.
+// only, connections bounded in number (1024; services 768, one of them 512) and by
+// the lives of the certificates. It is for servers of the program's own; Serve has
+// it already.
 //
 //	srv := &http.Server{Handler: g.Protect(mux), ConnContext: g.ConnContext, ReadHeaderTimeout: 5 * time.Second}
 //	err := srv.Serve(g.Listener(l))
 func (g *Guard) Listener(inner net.Listener) net.Listener {
-	return g.callers.Listener(bound(inner, maxConnections), g.inner)
+	return g.callers.Listener(bound(inner, g.places.all), g.inner)
 }
 
 // ConnContext is for http.Server, beside Listener: it makes Protect know who the
@@ -106,10 +121,31 @@ func (g *Guard) innerTLS() *tls.Config {
 		if !mayEnter(nameOf(p.ID)) {
 			return errors.New("neither the gateway nor a service")
 		}
-		return nil
+		return g.place(p.ID)
 	})
 	cfg.NextProtos = []string{"h2", "http/1.1"}
 	return cfg
+}
+
+// place says why a caller gets no further connection: any workload of the zone
+// may connect, and one that was breached must not keep the others out.
+func (g *Guard) place(id svid.ID) error {
+	if nameOf(id) == svid.GatewayName {
+		return nil
+	}
+	its, all := 0, 0 // this connection is among them
+	g.callers.Each(func(p svid.Peer) {
+		if p.ID == id {
+			its++
+		}
+		if nameOf(p.ID) != svid.GatewayName {
+			all++
+		}
+	})
+	if its > g.places.service || all > g.places.services {
+		return fmt.Errorf("it has %d connections, all services have %d", its-1, all-1)
+	}
+	return nil
 }
 
 // identified waits for the identity.

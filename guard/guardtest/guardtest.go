@@ -225,6 +225,8 @@ func (c control) RoundTrip(r *http.Request) (*http.Response, error) {
 		status, body = http.StatusOK, c.slice
 	case r.Method == http.MethodPost && r.URL.Path == "/v1/token":
 		status, body = http.StatusOK, c.token()
+	case r.Method == http.MethodPost && r.URL.Path == "/v1/once": // there are no other replicas
+		status, body = http.StatusOK, []byte(`{"first":true}`)
 	}
 	return &http.Response{
 		Status: http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,

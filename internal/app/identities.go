@@ -78,7 +78,7 @@ func (s *system) openControl(ctx context.Context, o Options) error {
 	s.joins = join.New(s.db, s.clock)
 	c := control.New(control.Config{
 		Zone: s.zone, Source: source, CA: s.ca, ParseCSR: pki.ParseCSR, Tokens: s.joins, Minter: s.minter, Keys: s.ring,
-		Journal: s.journal, Counters: s.kv, Clock: s.clock, Log: s.log,
+		Journal: s.journal, Counters: s.kv, Nonces: s.kv, Clock: s.clock, Log: s.log,
 	})
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone.Control)
 	if err != nil {

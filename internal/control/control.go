@@ -56,6 +56,7 @@ type Config struct {
 	Keys     token.Signers
 	Journal  Journal
 	Counters kv.Counters // bounds attempts to join
+	Nonces   kv.Values   // what the replicas of a service have accepted
 	Clock    func() time.Time
 	Log      *slog.Logger
 }
@@ -76,12 +77,12 @@ func New(cfg Config) *Control {
 // maxBody bounds every request's body, in bytes.
 const maxBody = svid.MaxJoinBody
 
-// Listener makes mutual TLS on the connections of inner, whose number is
-// inner's to bound. It is for an http.Server with Handler and svid.ConnContext.
+// Listener makes mutual TLS on the connections of inner and bounds their number.
+// It is for an http.Server with Handler and ConnContext.
 func (c *Control) Listener(inner net.Listener) net.Listener {
 	cfg := svid.ControlTLS(c.Source, c.allow)
 	cfg.NextProtos = []string{"http/1.1"}
-	return c.conns.Listener(inner, cfg)
+	return c.conns.Listener(newCrowd(inner, maxConnections), cfg)
 }
 
 // Release answers the requests that are held. It is for the server's shutdown.
@@ -99,6 +100,7 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("POST "+svid.JoinPath, c.join)
 	mux.HandleFunc("POST "+svid.IdentityPath, c.renew)
 	mux.HandleFunc("POST /v1/token", c.token)
+	mux.HandleFunc("POST /v1/once", c.once)
 	mux.HandleFunc("GET /v1/services/{name}", c.slice)
 	mux.HandleFunc("GET /.well-known/jwks.json", c.jwks)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.refuse(w, r, problem.New(problem.RouteUnknown, nil)) })
@@ -106,8 +108,29 @@ func (c *Control) Handler() http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		req := &obs.Request{CorrelationID: obs.CorrelationID(r.Header.Get(obs.CorrelationHeader)), Trace: obs.NewTrace(), Listener: "control"}
 		w.Header().Set(obs.CorrelationHeader, req.CorrelationID)
-		mux.ServeHTTP(w, r.WithContext(obs.WithRequest(r.Context(), req)))
+		r = r.WithContext(obs.WithRequest(r.Context(), req))
+		if err := c.greet(w, r); err != nil {
+			c.refuse(w, r, err)
+			return
+		}
+		mux.ServeHTTP(w, r)
 	}))
+}
+
+// greet gives the peer the place of a workload. Who has no certificate is
+// answered once: it has nothing more to ask for.
+func (c *Control) greet(w http.ResponseWriter, r *http.Request) error {
+	peer, ok := svid.PeerFrom(r.Context())
+	if !ok {
+		w.Header().Set("Connection", "close")
+		return nil
+	}
+	if g, ok := r.Context().Value(guestKey{}).(*guest); ok && !g.name(peer.ID.String()) {
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Retry-After", "1")
+		return problem.New(problem.ListenerBusy, nil)
+	}
+	return nil
 }
 
 // allow is the judgement of a handshake: a service of the map, or the gateway.

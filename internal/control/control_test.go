@@ -113,14 +113,14 @@ func open(t *testing.T) *bench {
 	}
 	b.control = New(Config{
 		Zone: z, Source: b.source(svid.ControlName), CA: b.ca, ParseCSR: pki.ParseCSR, Tokens: b.joins, Minter: minter, Keys: ring,
-		Journal: b.journal, Counters: kv.NewMemory(time.Now, 1000), Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Journal: b.journal, Counters: kv.NewMemory(time.Now, 1000), Nonces: kv.NewMemory(time.Now, 1000), Clock: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.address = l.Addr().String()
-	b.server = &http.Server{Handler: b.control.Handler(), ConnContext: svid.ConnContext, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	b.server = &http.Server{Handler: b.control.Handler(), ConnContext: ConnContext, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	b.server.RegisterOnShutdown(b.control.Release)
 	go func() { _ = b.server.Serve(b.control.Listener(l)) }()
 	t.Cleanup(func() { _ = b.server.Close(); _ = b.control.Close() })
@@ -400,4 +400,28 @@ func TestOwnToken(t *testing.T) {
 	}
 	b.refused("gateway", b.do(b.as(svid.GatewayName), "POST", "/v1/token", nil), problem.InsidePeer)
 	b.refused("nobody", b.do(b.as(""), "POST", "/v1/token", nil), problem.InsidePeer)
+}
+
+// TestOnce: of the replicas of a service one is told that it was the first; the
+// keys of two services never meet, and nobody without a certificate asks.
+func TestOnce(t *testing.T) {
+	b := open(t)
+	ask := func(who, key string, life int64) answer {
+		return b.do(b.as(who), "POST", "/v1/once", OnceRequest{Key: key, Life: life})
+	}
+	for _, c := range []struct {
+		who, key, want string
+	}{
+		{"orders", "k1", `{"first":true}`}, {"orders", "k1", `{"first":false}`}, {"orders", "k2", `{"first":true}`},
+		{"catalog", "k1", `{"first":true}`}, {"catalog", "k1", `{"first":false}`},
+	} {
+		if got := ask(c.who, c.key, 60); got.status != 200 || string(got.body) != c.want {
+			t.Errorf("%s asks for %s: %d %s, want %s", c.who, c.key, got.status, got.body, c.want)
+		}
+	}
+	b.refused("no key", ask("orders", "", 60), problem.RequestMalformed)
+	b.refused("a long key", ask("orders", strings.Repeat("k", maxOnceKey+1), 60), problem.RequestMalformed)
+	b.refused("no life", ask("orders", "k3", 0), problem.RequestMalformed)
+	b.refused("a long life", ask("orders", "k3", 601), problem.RequestMalformed)
+	b.refused("nobody", ask("", "k3", 60), problem.InsidePeer)
 }

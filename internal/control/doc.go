@@ -5,6 +5,7 @@
 //	POST /v1/identity        the next identity of the peer
 //	GET  /v1/services/NAME   the slice of the map that NAME's guard goes by; held until it changes when asked so
 //	POST /v1/token           an inside token of the peer itself, for calls `as: service`
+//	POST /v1/once            whether a signed request is new to all replicas of the peer
 //	GET  /.well-known/jwks.json  the keys of the inside tokens
 //
 // It promises:

@@ -63,7 +63,7 @@ func newDoor(t *testing.T, p Profile, sender svid) door {
 			if err != nil {
 				return err
 			}
-			body, err := (&Spool{dir: t.TempDir(), budget: 1 << 20}).Take(r.Body, 1<<20)
+			body, err := (&Spool{dir: t.TempDir(), budget: 1 << 20, memoryBudget: 1 << 20}).Take(r.Body, 1<<20)
 			if err != nil {
 				return err
 			}

@@ -31,11 +31,13 @@ type shard struct {
 	now        table // guarded by mu; noted in this generation
 	before     table // guarded by mu; noted in the one before
 	most       int   // immutable; entries of one table
+
+	by map[string]int // guarded by mu; entries of now, by sender
 }
 
-// note remembers a mark at the given second. until is the last second at which
+// note remembers a mark of a sender at the given second. until is the last second at which
 // its proof can be accepted.
-func (s *shard) note(mark uint64, second, until int64) noted {
+func (s *shard) note(id string, mark uint64, second, until int64) noted {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turn(second / acceptance)
@@ -47,9 +49,13 @@ func (s *shard) note(mark uint64, second, until int64) noted {
 	if s.now.has(mark) || s.before.has(mark) {
 		return seenBefore
 	}
-	if !s.now.add(mark, s.most) {
+	if s.by[id] >= s.most/2 || !s.now.add(mark, s.most) {
 		return full
 	}
+	if s.by == nil {
+		s.by = make(map[string]int)
+	}
+	s.by[id]++
 	return fresh
 }
 
@@ -65,6 +71,7 @@ func (s *shard) turn(to int64) {
 	default: // nothing for a whole generation: the room is given back too
 		s.now, s.before = table{}, table{}
 	}
+	clear(s.by)
 	s.generation = to
 }
 

@@ -15,6 +15,10 @@ type Message struct {
 	Correlation string // X-Correlation-Id
 	Client      string // Sallyport-Client
 	Digest      string // Content-Digest; empty under NoDigest
+
+	// Sender is not covered: it is who must have signed, for a receiver that knows
+	// it from the connection. Empty: whoever the certificate names.
+	Sender string
 }
 
 // FromRequest returns what a received request has of the covered components.

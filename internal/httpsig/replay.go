@@ -12,8 +12,8 @@ import (
 )
 
 // DefaultEntries is how many proofs a generation of a Replay holds: 3,000 a
-// second, in up to 8 MiB for both generations.
-const DefaultEntries = shardCount * 6144
+// second of each of two senders, in up to 16 MiB for both generations.
+const DefaultEntries = shardCount * 12288
 
 // Shared is a memory of used proofs that several replicas of one receiver share,
 // for routes that may be used once (internal/kv has it as SetNX).
@@ -40,7 +40,9 @@ type ReplayConfig struct {
 // It remembers 64-bit fingerprints under a random key of the process, so two
 // proofs can share one and the second is refused: at 20,000 a second once in a
 // decade or so, and nobody who does not know the key can choose it. It forgets
-// nothing to make room: when it is full it refuses (problem.ProofUnavailable).
+// nothing to make room: when it is full it refuses (problem.ProofUnavailable). One
+// sender takes half of the room at most, so that a workload which signs without
+// end shuts out itself.
 //
 // What was accepted before a restart is not known after it. Hence Started: a
 // proof is dated to the second, and one of the second in which the process began
@@ -78,7 +80,7 @@ func (r *Replay) once(ctx context.Context, id string, in *parameters, now time.T
 	}
 	mark := r.mark(id, in.nonce)
 	// By the uppermost bits; the table goes by the lowest.
-	switch r.shards[mark>>(64-shardBits)].note(mark, now.Unix(), in.expires+leewaySeconds) {
+	switch r.shards[mark>>(64-shardBits)].note(id, mark, now.Unix(), in.expires+leewaySeconds) {
 	case seenBefore:
 		return replayed(in)
 	case forgotten:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -84,10 +85,11 @@ func TestReplayWhenTheClockGoesBack(t *testing.T) {
 func TestReplayFullRefuses(t *testing.T) {
 	const entries = 10 * shardCount
 	r := newReplay(t, ReplayConfig{Entries: entries})
+	sender := func(i int) string { return "spiffe://shop.example/" + strconv.Itoa(i%4) }
 	passed, refused := []*parameters{}, 0
 	for i := range 4 * entries {
 		in := proofAt(start, strconv.Itoa(i))
-		switch got := problem.ReasonOf(r.once(t.Context(), senderID, in, start)); got {
+		switch got := problem.ReasonOf(r.once(t.Context(), sender(i), in, start)); got {
 		case problem.OK:
 			passed = append(passed, in)
 		case problem.ProofUnavailable:
@@ -100,7 +102,11 @@ func TestReplayFullRefuses(t *testing.T) {
 		t.Errorf("%d passed and %d refused, of room for %d", len(passed), refused, entries)
 	}
 	for _, in := range passed {
-		wantReason(t, "known when full", r.once(t.Context(), senderID, in, start), problem.ProofReplayed)
+		i, err := strconv.Atoi(strings.TrimSpace(in.nonce))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantReason(t, "known when full", r.once(t.Context(), sender(i), in, start), problem.ProofReplayed)
 	}
 	for i := range r.shards {
 		if n := len(r.shards[i].now.slots); n > 2*firstSlots {
@@ -109,7 +115,32 @@ func TestReplayFullRefuses(t *testing.T) {
 	}
 	later := start.Add(3 * time.Duration(acceptance) * time.Second)
 	for i := range 100 {
-		wantReason(t, "later", r.once(t.Context(), senderID, proofAt(later, strconv.Itoa(i)), later), problem.OK)
+		wantReason(t, "later", r.once(t.Context(), sender(i), proofAt(later, strconv.Itoa(i)), later), problem.OK)
+	}
+}
+
+// One sender fills half of the memory and is refused then; the others are not.
+func TestReplayIsShared(t *testing.T) {
+	const entries = 64 * shardCount
+	r := newReplay(t, ReplayConfig{Entries: entries})
+	fill := func(id string, at time.Time) (passed int) {
+		for i := range 2 * entries {
+			if r.once(t.Context(), id, proofAt(at, strconv.Itoa(i)), at) == nil {
+				passed++
+			}
+		}
+		return passed
+	}
+	greedy := fill("spiffe://shop.example/greedy", start)
+	if greedy > entries/2 || greedy < entries*4/10 {
+		t.Errorf("one sender took %d of %d", greedy, entries)
+	}
+	if rest := fill("spiffe://shop.example/gateway", start); rest < entries*4/10 {
+		t.Errorf("beside it another took %d of %d", rest, entries)
+	}
+	later := start.Add(time.Duration(acceptance) * time.Second)
+	if again := fill("spiffe://shop.example/greedy", later); again != greedy {
+		t.Errorf("a generation later the first took %d, before %d", again, greedy)
 	}
 }
 

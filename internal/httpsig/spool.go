@@ -15,23 +15,29 @@ import (
 // to a file.
 const SpoolMemory = 64 << 10
 
+// spoolMemoryBudget bounds the bodies in memory together.
+const spoolMemoryBudget = 256 << 20
+
 // Spool takes whole bodies before anything is done with them: a digest can be
 // sent or checked only when the content is known to its end. Files are made in
 // one folder, readable by nobody else, and have no name by the time they hold
 // anything, so that they end with the process. Safe for concurrent use.
 type Spool struct {
-	dir    string
-	budget int64
-	used   atomic.Int64 // bytes in files
+	dir          string
+	budget       int64
+	memoryBudget int64
+	used         atomic.Int64 // bytes in files
+	memory       atomic.Int64 // bytes in memory
 }
 
 // NewSpool returns a spool whose files lie in dir and hold budget bytes
-// together. The folder has to be on a disk that may hold what clients send.
+// together; what is in memory has a bound of its own. The folder has to be on a
+// disk that may hold what clients send.
 func NewSpool(dir string, budget int64) (*Spool, error) {
 	if dir == "" || budget < 0 {
 		return nil, fmt.Errorf("httpsig: spool in folder %q with %d bytes", dir, budget)
 	}
-	return &Spool{dir: dir, budget: budget}, nil
+	return &Spool{dir: dir, budget: budget, memoryBudget: spoolMemoryBudget}, nil
 }
 
 // Used returns how many bytes lie in files.
@@ -43,19 +49,37 @@ func (s *Spool) Used() int64 { return s.used.Load() }
 // no room.
 func (s *Spool) Take(r io.Reader, limit int64) (*Body, error) {
 	r = &bounded{r: r, left: limit}
-	head, err := io.ReadAll(io.LimitReader(r, SpoolMemory+1))
-	if err != nil {
-		return nil, spoolError(err)
-	}
-	if len(head) <= SpoolMemory {
-		return &Body{ReadSeeker: bytes.NewReader(head), Sum: sha256.Sum256(head), Size: int64(len(head)), memory: head}, nil
-	}
 	b := &Body{spool: s}
-	if err := b.toFile(head, r); err != nil {
+	head, err := io.ReadAll(io.LimitReader(&held{r, b}, SpoolMemory+1))
+	switch {
+	case err != nil:
+	case len(head) <= SpoolMemory:
+		b.ReadSeeker, b.memory, b.Sum, b.Size = bytes.NewReader(head), head, sha256.Sum256(head), int64(len(head))
+		return b, nil
+	default:
+		err = b.toFile(head, r)
+		b.forget()
+	}
+	if err != nil {
 		_ = b.Close() // nobody has seen it
 		return nil, spoolError(err)
 	}
 	return b, nil
+}
+
+// held counts what a body takes of the memory while it comes.
+type held struct {
+	r io.Reader
+	b *Body
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.b.held += int64(n)
+	if s := h.b.spool; s.memory.Add(int64(n)) > s.memoryBudget {
+		return 0, problem.New(problem.ProofUnavailable, fmt.Errorf("bodies would fill more than %d bytes of memory", s.memoryBudget))
+	}
+	return n, err
 }
 
 func spoolError(err error) error { return fmt.Errorf("httpsig: spool: %w", err) }
@@ -68,8 +92,9 @@ type Body struct {
 
 	memory []byte   // the content, when file is nil
 	file   *os.File // without name
-	spool  *Spool   // nil: nothing to give back
-	kept   int64    // bytes taken of the spool's budget
+	spool  *Spool
+	kept   int64 // bytes taken of the spool's budget
+	held   int64 // bytes taken of its memory
 	closed atomic.Bool
 }
 
@@ -78,12 +103,22 @@ func (b *Body) Bytes() []byte { return b.memory }
 
 // Close gives back the room. It may be called again.
 func (b *Body) Close() error {
-	if b.closed.Swap(true) || b.file == nil {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	b.forget()
+	if b.file == nil {
 		return nil
 	}
 	err := b.file.Close()
 	b.spool.used.Add(-b.kept)
 	return err
+}
+
+// forget gives back the memory.
+func (b *Body) forget() {
+	b.spool.memory.Add(-b.held)
+	b.held = 0
 }
 
 // toFile writes head and then the rest of r to a file without name.

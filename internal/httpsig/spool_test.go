@@ -120,6 +120,46 @@ func TestSpoolRefuses(t *testing.T) {
 	wantReason(t, "a folder that is not there", err, problem.ProofUnavailable)
 }
 
+// What waits in memory is bounded as well: senders of small bodies that never end
+// do not fill it.
+func TestSpoolMemoryIsBounded(t *testing.T) {
+	s, _ := newSpool(t, 1<<20)
+	s.memoryBudget = 3*SpoolMemory + 1
+	take := func(size int) (*Body, error) { return s.Take(bytes.NewReader(blob(size)), 1<<20) }
+	var kept []*Body
+	for range 3 {
+		b, err := take(SpoolMemory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, b)
+	}
+	_, err := take(2)
+	wantReason(t, "beside them", err, problem.ProofUnavailable)
+	_ = kept[0].Close()
+	_ = kept[0].Close() // gives back once
+	_, err = s.Take(iotest.TimeoutReader(bytes.NewReader(blob(SpoolMemory))), 1<<20)
+	if err == nil {
+		t.Error("a body that breaks off")
+	}
+	large, err := take(SpoolMemory + 1)
+	if err != nil {
+		t.Errorf("one that goes on to a file: %v", err)
+	}
+	_, err = s.Take(bytes.NewReader(blob(SpoolMemory)), 1)
+	wantReason(t, "too large", err, problem.RequestBodyTooLarge)
+	last, err := take(SpoolMemory)
+	if err != nil {
+		t.Errorf("after one was closed: %v", err)
+	}
+	for _, b := range append(kept, large, last) {
+		_ = b.Close()
+	}
+	if n := s.memory.Load(); n != 0 {
+		t.Errorf("%d bytes of memory are still taken", n)
+	}
+}
+
 // One body's room is not another's.
 func TestSpoolBudgetIsShared(t *testing.T) {
 	large := blob(2 * SpoolMemory)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -65,7 +66,7 @@ func (v *Verifier) Verify(ctx context.Context, m *Message, p Profile, proof Proo
 	if err != nil {
 		return Signed{}, invalid(err)
 	}
-	id, err := v.check(cs[:n], in.text, proof.Certificate, &signature)
+	id, err := v.check(cs[:n], in.text, proof.Certificate, &signature, m.Sender)
 	if err != nil {
 		return Signed{}, err
 	}
@@ -76,7 +77,7 @@ func (v *Verifier) Verify(ctx context.Context, m *Message, p Profile, proof Proo
 }
 
 // check returns who holds the key that made the signature.
-func (v *Verifier) check(cs []component, params, certificate string, signature *[signatureSize]byte) (string, error) {
+func (v *Verifier) check(cs []component, params, certificate string, signature *[signatureSize]byte, sender string) (string, error) {
 	chain, err := parseCertificates(certificate)
 	if err != nil {
 		return "", invalid(err)
@@ -94,6 +95,9 @@ func (v *Verifier) check(cs []component, params, certificate string, signature *
 	}
 	if id == "" {
 		return "", invalid(errors.New("a certificate of nobody"))
+	}
+	if sender != "" && sender != id {
+		return "", invalid(fmt.Errorf("%s signed what %s sent", id, sender))
 	}
 	base, _ := v.bases.Get().(*[]byte)
 	if base == nil {

@@ -52,7 +52,8 @@
 //
 // # What it refuses
 //
-// Upgrades and tunnels in either direction, absolute request targets, a handle
+// Upgrades and tunnels in either direction, absolute request targets, paths that
+// some services read in another way than the map (/..;/, a backslash), a handle
 // that is unknown, ended, malformed or sent twice, more requests than its table
 // of handles has room for, and a service that is away from this host. Until the
 // identity and the map are there it does not listen for others at all.

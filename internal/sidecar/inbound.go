@@ -54,7 +54,7 @@ func (d *inbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case asksUpgrade(r): // no stream of this version needs one
 		d.refuse(w, r, problem.New(problem.RequestUpgrade, nil))
 		return
-	case !originForm(r):
+	case !originForm(r) || !oneReading(r.URL.Path):
 		d.refuse(w, r, problem.New(problem.RequestTarget, nil))
 		return
 	}
@@ -116,6 +116,7 @@ func (d *inbound) rewrite(pr *httputil.ProxyRequest) {
 	x.facts.say(out.Header, x.handle)
 	out.Trailer = nil // a header that comes late, past every rule
 	out.URL.Scheme, out.URL.Host = "http", serviceName
+	out.URL.RawQuery = pr.In.URL.RawQuery // what was proved, also where ReverseProxy cannot parse it
 	out.Host = pr.In.Host
 	if out.Body != nil {
 		out.Body = &upload{out.Body, &x.upload}

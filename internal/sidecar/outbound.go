@@ -100,6 +100,7 @@ func (o *outbound) rewrite(pr *httputil.ProxyRequest) {
 	out.Trailer = nil
 	c := callFrom(pr.In.Context())
 	out.URL.Scheme, out.URL.Host = "http", c.callee
+	out.URL.RawQuery = pr.In.URL.RawQuery // ReverseProxy drops what it cannot parse
 	out.Host = ""
 	if out.Body != nil {
 		out.Body = &upload{out.Body, &c.upload}

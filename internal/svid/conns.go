@@ -94,6 +94,16 @@ func (c *Conns) CloseWhere(gone func(Peer) bool) int {
 	return n
 }
 
+// Each calls visit with the peer of each connection. The certificate of one whose
+// handshake is under way may not be proved yet.
+func (c *Conns) Each(visit func(Peer)) {
+	for _, b := range c.all() {
+		if peer := b.peer.Load(); peer != nil {
+			visit(*peer)
+		}
+	}
+}
+
 // Close closes every connection and takes no more.
 func (c *Conns) Close() error {
 	c.mu.Lock()

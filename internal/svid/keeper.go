@@ -185,3 +185,13 @@ func marshalKept(own *Identity, token string) ([]byte, error) {
 	defer clear(key)
 	return json.Marshal(kept{Token: token, Key: key, Certificates: own.Certificate.Certificate, Roots: raw(own.RootCerts)})
 }
+
+// Keeps says whether a folder holds an identity of an earlier Join, whatever
+// its state: Join itself judges it.
+func Keeps(dir string) bool {
+	if dir == "" {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join(dir, keptFile))
+	return err == nil
+}

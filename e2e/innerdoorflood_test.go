@@ -1,0 +1,62 @@
+package e2e
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"sallyport.dev/internal/httpsig"
+)
+
+// TestInnerDoorCrowded: strangers who open connections to a sidecar and say nothing,
+// more than it takes and again as soon as one is closed, do not keep the zone's own
+// workloads out.
+func TestInnerDoorCrowded(t *testing.T) {
+	t.Parallel()
+	n := startInner(t, "ledger")
+	session := n.login(n.addUser("alice@shop.example"))
+	token, front := n.stolen(session), n.member("front")
+	ask := func() innerAnswer {
+		w, err := dialDoor(t, front.source, "ledger", n.door("ledger"))
+		if err != nil {
+			return innerAnswer{Err: err}
+		}
+		return w.send(w.craft(httpsig.MAC, "GET", "/entries/1", token, ""))
+	}
+	ask().mustPass(t, "before the crowd")
+
+	ctx, leave := context.WithCancel(t.Context())
+	var crowd sync.WaitGroup
+	defer crowd.Wait()
+	defer leave()
+	in := make(chan struct{}, 1200)
+	for range cap(in) {
+		crowd.Go(func() {
+			for first := true; ctx.Err() == nil; first = false {
+				c, err := (&net.Dialer{}).DialContext(ctx, "tcp", n.door("ledger"))
+				if first {
+					in <- struct{}{}
+				}
+				if err != nil {
+					return
+				}
+				stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+				_, _ = c.Read(make([]byte, 1)) // until the door has enough of it
+				stop()
+				_ = c.Close()
+			}
+		})
+	}
+	for range cap(in) {
+		<-in
+	}
+	if got := n.do(call{path: "/entries/1", bearer: session}); got.Status != 200 { // by a connection of its own: there was none yet
+		t.Errorf("the gateway beside a crowd of strangers: %d %s, want 200", got.Status, got.reason())
+	}
+	began := time.Now()
+	if got := ask(); !got.passed() || time.Since(began) > 3*time.Second {
+		t.Errorf("a service beside a crowd of strangers: %s after %v, want an answer soon", got, time.Since(began))
+	}
+}

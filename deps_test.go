@@ -39,9 +39,9 @@ var layers = map[string][]string{
 	"internal/gateway": {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store", "internal/kv", "internal/policy", "internal/upstream", "internal/httpsig", "internal/svid"},
 	// side: what services import
 	"guard":                  {"zone", "internal/token", "internal/policy", "internal/problem", "internal/httpsig", "internal/svid"},
-	"guard/internal/channel": {"internal/httpsig", "internal/svid"},                           // how a request came in, which tests may say
-	"guard/internal/standin": {"internal/svid"}, // control, in a test's memory
-	"guard/internal/testca":  {"internal/svid"},                                               // identities of a test's own zone
+	"guard/internal/channel": {"internal/httpsig", "internal/svid"}, // how a request came in, which tests may say
+	"guard/internal/standin": {"internal/svid"},                     // control, in a test's memory
+	"guard/internal/testca":  {"internal/svid"},                     // identities of a test's own zone
 	"guard/guardtest":        {"guard", "guard/internal/channel", "guard/internal/standin", "guard/internal/testca", "zone", "internal/token", "internal/policy", "internal/problem", "internal/httpsig", "internal/svid"},
 	// 6: guard in front of a service in any language
 	"internal/sidecar": {"guard", "zone", "internal/problem"},

@@ -13,6 +13,7 @@ import (
 
 	"sallyport.dev/internal/control"
 	"sallyport.dev/internal/join"
+	"sallyport.dev/internal/kv"
 	"sallyport.dev/internal/pki"
 	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/workload"
@@ -78,7 +79,7 @@ func (s *system) openControl(ctx context.Context, o Options) error {
 	s.joins = join.New(s.db, s.clock)
 	c := control.New(control.Config{
 		Zone: s.zone, Source: source, CA: s.ca, ParseCSR: pki.ParseCSR, Tokens: s.joins, Minter: s.minter, Keys: s.ring,
-		Journal: s.journal, Counters: s.kv, Nonces: s.kv, Clock: s.clock, Log: s.log,
+		Journal: s.journal, Counters: s.kv, Nonces: func() kv.Values { return kv.NewMemory(s.clock, maxNonces) }, Clock: s.clock, Log: s.log,
 	})
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone.Control)
 	if err != nil {
@@ -94,6 +95,10 @@ func (s *system) openControl(ctx context.Context, o Options) error {
 	}})
 	return s.openWorkloadAPI(o)
 }
+
+// maxNonces bounds the signed requests that one service's replicas remember
+// together: three minutes of 700 a second.
+const maxNonces = 1 << 17
 
 // workloadSocket is the name of the Workload API's socket in the run folder.
 const workloadSocket = "workload.sock"

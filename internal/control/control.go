@@ -55,8 +55,8 @@ type Config struct {
 	Minter   Minter
 	Keys     token.Signers
 	Journal  Journal
-	Counters kv.Counters // bounds attempts to join
-	Nonces   kv.Values   // what the replicas of a service have accepted
+	Counters kv.Counters      // bounds attempts to join
+	Nonces   func() kv.Values // makes the memory of what the replicas of one service have accepted
 	Clock    func() time.Time
 	Log      *slog.Logger
 }
@@ -65,13 +65,20 @@ type Config struct {
 type Control struct {
 	Config
 	conns   *svid.Conns
-	end     chan struct{} // closed by Release
+	used    map[string]kv.Values // by service: one that fills its own denies itself alone
+	end     chan struct{}        // closed by Release
 	release sync.Once
 }
 
 // New returns the control of a zone. It opens nothing.
 func New(cfg Config) *Control {
-	return &Control{Config: cfg, conns: svid.NewConns(cfg.Clock), end: make(chan struct{})}
+	c := &Control{Config: cfg, conns: svid.NewConns(cfg.Clock), used: make(map[string]kv.Values), end: make(chan struct{})}
+	for _, svc := range cfg.Zone.Services {
+		if svc.InnerDoor() {
+			c.used[svc.Name] = cfg.Nonces()
+		}
+	}
+	return c
 }
 
 // maxBody bounds every request's body, in bytes.

@@ -40,7 +40,12 @@ func (c *Control) once(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	first, err := c.Nonces.SetNX(r.Context(), "once:"+name+":"+in.Key, life)
+	used := c.used[name]
+	if used == nil { // the gateway accepts no signed requests, and a service without an inner door neither
+		c.refuse(w, r, problem.New(problem.InsidePeer, nil))
+		return
+	}
+	first, err := used.SetNX(r.Context(), in.Key, life)
 	if err != nil {
 		c.refuse(w, r, problem.New(problem.ProofUnavailable, err))
 		return

@@ -21,6 +21,9 @@ func (g *Gateway) answer(t *trip, x *upstream.Exchange) problem.Reason {
 	if svc := t.route.Service; svc != nil && svc.InnerDoor() {
 		t.reason = saidReason(x)
 	}
+	if insideFault(t.reason) {
+		return g.answerFault(t, x)
+	}
 	if x.Empty() {
 		x.Close()
 		return g.answerWhole(t, x, nil)

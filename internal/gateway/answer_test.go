@@ -228,7 +228,7 @@ func TestReasonOfTheGuard(t *testing.T) {
 	}{
 		{404, []string{"owner.denied", "inside.call"}, "ok"},
 		{404, []string{"owner.denied"}, "owner.denied"},
-		{401, []string{"inside.token_expired"}, "inside.token_expired"},
+		{403, []string{"access.role"}, "access.role"},
 		{404, nil, "ok"},
 		{500, []string{"made.up"}, "ok"},
 		{200, []string{"owner.denied"}, "ok"},

@@ -15,13 +15,13 @@ import (
 )
 
 // doorway accepts the connections of one listener, within its bounds: so many
-// at once, so many new ones from an address. One beyond them is closed before
+// at once, of which one address has no more than its share when it is crowded,
+// and so many new ones from an address. One beyond them is closed before
 // its handshake costs anything; there is nothing yet to send a reason over, so
 // the metric has it alone.
 type doorway struct {
 	net.Listener
 	listener *listener
-	open     atomic.Int64
 }
 
 // Accept returns the next connection within the bounds.
@@ -45,14 +45,16 @@ func (d *doorway) Accept() (net.Conn, error) {
 
 func (d *doorway) admit(c *conn) problem.Reason {
 	// A trusted proxy brings everybody's connections from one address, so it is
-	// bounded by their number alone.
-	if !c.trusted {
+	// bounded by their number alone; so does this host, see DefaultAddressBounds.
+	if c.trusted || c.peer.IsLoopback() && !d.listener.addresses.loopback {
+		c.holder = everybody
+	} else {
 		if ok, _ := d.listener.addresses.take(c.peer, d.listener.gateway.clock()); !ok {
 			return problem.LimitAddress
 		}
+		c.holder = c.peer
 	}
-	if d.open.Add(1) > int64(d.listener.Limits.Connections) {
-		d.open.Add(-1)
+	if !d.listener.places.take(c.holder, 1) {
 		return problem.ListenerBusy
 	}
 	return problem.OK
@@ -62,7 +64,7 @@ func peerAddr(c net.Conn) netip.Addr {
 	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap().WithZone("")
 	}
-	return netip.Addr{} // not of the network; it is bounded as one client
+	return netip.Addr{} // not of the network
 }
 
 // conn is one accepted connection and what is known of it.
@@ -70,7 +72,8 @@ type conn struct {
 	net.Conn
 	door    *doorway
 	peer    netip.Addr
-	trusted bool // peer is a declared proxy: its X-Forwarded-For is believed
+	holder  netip.Addr // of its place
+	trusted bool       // peer is a declared proxy: its X-Forwarded-For is believed
 
 	closed   sync.Once
 	reading  atomic.Bool  // bytes of a request have come and no handler has begun
@@ -88,7 +91,7 @@ func (c *conn) listener() *listener { return c.door.listener }
 
 // Close closes the connection and makes room for another.
 func (c *conn) Close() error {
-	c.closed.Do(func() { c.door.open.Add(-1) })
+	c.closed.Do(func() { c.listener().places.give(c.holder, 1) })
 	return c.Conn.Close()
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -205,6 +206,48 @@ func TestConnectionCap(t *testing.T) {
 	})
 }
 
+// TestConnectionsOfOneAddress: one address does not take all places, and what it
+// has given back is free again. Behind a trusted proxy are many.
+func TestConnectionsOfOneAddress(t *testing.T) {
+	for _, c := range []struct {
+		what     string
+		loopback bool // is bounded as any address
+		trusted  string
+		served   int
+	}{
+		{"an address", true, "", 8},
+		{"this host", false, "", 16},
+		{"a trusted proxy", true, "127.0.0.0/8", 16},
+	} {
+		d := openDoor(t, []*zone.Route{anything("GET")}, func(cfg *Config) {
+			cfg.Zone.Listeners[0].Limits.Connections = 16
+			cfg.Addresses = AddressBounds{Connections: zone.Rate{Count: 1000, Window: time.Second}, Loopback: c.loopback}
+			if c.trusted != "" {
+				cfg.Zone.Listeners[0].TrustedProxies = []netip.Prefix{netip.MustParsePrefix(c.trusted)}
+			}
+		})
+		for round := range 2 {
+			var open []io.Closer
+			for range 20 {
+				if nc, err := tls.Dial("tcp", d.addrs["public"], &tls.Config{ServerName: "shop.example", RootCAs: theCA().pool}); err == nil {
+					open = append(open, nc)
+				}
+			}
+			if len(open) != c.served {
+				t.Errorf("%s, round %d: %d of 20 connections were served, want %d", c.what, round, len(open), c.served)
+			}
+			for _, nc := range open {
+				_ = nc.Close()
+			}
+			eventually(t, "all places are free", func() bool {
+				d.gateway.listeners[0].places.mu.Lock()
+				defer d.gateway.listeners[0].places.mu.Unlock()
+				return d.gateway.listeners[0].places.used == 0 && len(d.gateway.listeners[0].places.holders) == 0
+			})
+		}
+	}
+}
+
 func TestNewConnectionsPerAddress(t *testing.T) {
 	for _, c := range []struct {
 		what   string
@@ -316,19 +359,22 @@ func TestResetsAmongRequests(t *testing.T) {
 	defer far.Close()
 	g := idleGateway(t)
 	c := &conn{Conn: near, door: &doorway{listener: g.listeners[0]}}
-	c.door.open.Add(1)
+	places := c.listener().places
+	if !places.take(c.holder, 1) {
+		t.Fatal("no place")
+	}
 	for i := range 10 * resetsFree { // a third of the requests is taken back: a browser that is being scrolled
 		c.serving()
 		c.ended(i%3 == 0)
 	}
-	if c.door.open.Load() != 1 {
+	if places.used != 1 {
 		t.Fatal("a client that takes back every third request was cut off")
 	}
 	for range 10 * resetsFree {
 		c.serving()
 		c.ended(true)
 	}
-	if c.door.open.Load() != 0 {
+	if places.used != 0 {
 		t.Error("a client that takes back nearly every request was not cut off")
 	}
 }

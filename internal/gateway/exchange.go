@@ -29,19 +29,30 @@ func exchangeStage(g *Gateway, t *trip) problem.Reason {
 	if t.route.local != nil {
 		return problem.OK // it never leaves this process
 	}
+	return g.exchange(t, t.start)
+}
+
+// exchangeAgain is for a trip that has waited for its client since it got its
+// token: by now that may have expired, and the credential may have been revoked.
+func (g *Gateway) exchangeAgain(t *trip) problem.Reason {
+	if now := g.clock(); !now.Before(t.insideUntil) {
+		return g.exchange(t, now)
+	}
+	return problem.OK
+}
+
+func (g *Gateway) exchange(t *trip, now time.Time) problem.Reason {
 	if t.route.signed() {
 		return g.mintOnce(t)
 	}
-	place := &t.entry.tokens[t.listener.index]
-	if token := place.Load(); token != nil && t.start.Before(token.until) {
-		t.inside = token.value
-		return problem.OK
+	token := t.entry.tokens[t.listener.index].Load()
+	if token == nil || !now.Before(token.until) {
+		var err error
+		if token, err = g.mint(t); err != nil {
+			return g.notMinted(t, err)
+		}
 	}
-	token, err := g.mint(t)
-	if err != nil {
-		return g.notMinted(t, err)
-	}
-	t.inside = token.value
+	t.inside, t.insideUntil = token.value, token.until
 	return problem.OK
 }
 
@@ -51,13 +62,14 @@ func (g *Gateway) mintOnce(t *trip) problem.Reason {
 	ctx, cancel := context.WithTimeout(t.r.Context(), lookupTime)
 	defer cancel()
 	value, expires, err := g.tokens.Exchange(ctx, t.cred, t.principal, t.listener.Name, t.CorrelationID)
-	if err == nil && (value == "" || !g.clock().Before(expires)) {
+	now := g.clock()
+	if err == nil && (value == "" || !now.Before(expires)) {
 		err = errDeadToken
 	}
 	if err != nil {
 		return g.notMinted(t, err)
 	}
-	t.inside = value
+	t.inside, t.insideUntil = value, now.Add(expires.Sub(now)/2)
 	return problem.OK
 }
 

@@ -77,6 +77,9 @@ func (f *fakeTokens) Exchange(_ context.Context, c Credential, p *policy.Princip
 	return fmt.Sprintf("inside.%s.%s.%d", p.Subject, listener, f.minted), time.Now().Add(f.life), f.err
 }
 
+// fail makes the token service answer with err from now on.
+func (f *fakeTokens) fail(err error) { f.mu.Lock(); defer f.mu.Unlock(); f.err = err }
+
 func (f *fakeTokens) count() int { f.mu.Lock(); defer f.mu.Unlock(); return f.minted }
 
 // fakeJournal keeps records in memory.

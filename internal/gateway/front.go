@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -84,8 +85,15 @@ func (f *front) hand(a arrival) bool {
 	}
 }
 
-// greet makes the handshake, within the time that a head may take.
+// greet makes the handshake, within the time that a head may take. net/http would
+// survive a panic there, so we do.
 func (f *front) greet(c *conn) {
+	defer func() {
+		if v := recover(); v != nil {
+			f.log.Error("panic in a TLS handshake", "listener", c.listener().Name, "client", c.peer, "panic", v, "stack", string(debug.Stack()))
+			_ = c.Close() // nobody else has it
+		}
+	}()
 	tc := tls.Server(c, f.config)
 	_ = c.SetDeadline(time.Now().Add(c.listener().Limits.HeaderTime)) // fails on a dead connection only; so does the handshake
 	if err := tc.HandshakeContext(f.ctx); err != nil {

@@ -97,3 +97,37 @@ func TestBothProtocolsPass(t *testing.T) {
 		t.Error("a protocol that is not spoken was negotiated")
 	}
 }
+
+// panickyCertificate panics for one name.
+type panickyCertificate struct{ Certificates }
+
+func (c panickyCertificate) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if hello.ServerName == "localhost" {
+		panic("made by the test")
+	}
+	return c.Certificates.GetCertificate(hello)
+}
+
+// TestPanicInHandshake: a defect that one client meets in its handshake ends its
+// connection and nobody else's.
+func TestPanicInHandshake(t *testing.T) {
+	d := openDoor(t, []*zone.Route{anything("GET")}, func(c *Config) {
+		c.Certificates["public"] = panickyCertificate{theCertificate()}
+	})
+	if nc, err := tls.Dial("tcp", d.addrs["public"], &tls.Config{RootCAs: theCA().pool, ServerName: "localhost"}); err == nil {
+		_ = nc.Close()
+		t.Error("the handshake succeeded")
+	}
+	if got := d.do(d.client(true), "GET", "/a", ""); got.status != 200 {
+		t.Errorf("another client: %d", got.status)
+	}
+	eventually(t, "the connection has given its place back", func() bool {
+		p := d.gateway.listeners[0].places
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.used == 1
+	})
+	if !strings.Contains(d.log.String(), "made by the test") {
+		t.Error("the panic is not in the log")
+	}
+}

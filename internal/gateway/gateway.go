@@ -27,6 +27,7 @@ type Gateway struct {
 	services  map[string]*upstream.Set // by name
 	inner     *innerDoors
 	spool     *httpsig.Spool // nil: no service has an inner door
+	room      room           // for what is spooled
 
 	auth    Authenticator
 	tokens  TokenService
@@ -60,6 +61,7 @@ func New(cfg Config) (*Gateway, error) {
 		zone:       cfg.Zone,
 		stages:     pipeline(),
 		services:   make(map[string]*upstream.Set, len(cfg.Zone.Services)),
+		room:       newRoom(),
 		inner:      newInnerDoors(cfg.Zone.Name, cfg.Identity, cfg.Clock),
 		auth:       cfg.Auth,
 		tokens:     cfg.Tokens,

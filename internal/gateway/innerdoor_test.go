@@ -218,12 +218,17 @@ func innerRoutes() []*zone.Route {
 // openInner is a door whose service has an inner door at address.
 func openInner(t *testing.T, source *svid.Source, address string) *door {
 	t.Helper()
-	return openDoor(t, innerRoutes(), func(c *Config) {
+	return openDoor(t, innerRoutes(), throughInnerDoor(t, source, address))
+}
+
+// throughInnerDoor gives the service an inner door at address.
+func throughInnerDoor(t *testing.T, source *svid.Source, address string) func(*Config) {
+	return func(c *Config) {
 		svc := c.Zone.Services[0]
 		svc.Embedded = true
 		svc.Upstreams = []zone.Upstream{{Scheme: "https", Network: "tcp", Address: address, URL: "https://" + address}}
 		c.Identity, c.Spool = source, t.TempDir()
-	})
+	}
 }
 
 // TestProofs: what the inner door receives proves itself as the route asks, with

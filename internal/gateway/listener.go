@@ -34,6 +34,7 @@ type listener struct {
 	policyFor string        // its RateLimit-Policy item; empty without a rate
 	anonymous *entry        // holds the inside token of requests without a credential
 	addresses *addressBound // new connections per peer address
+	places    *shares       // of open connections
 }
 
 func newListener(g *Gateway, zl *zone.Listener, index int, cfg *Config) (*listener, error) {
@@ -46,6 +47,7 @@ func newListener(g *Gateway, zl *zone.Listener, index int, cfg *Config) (*listen
 		policyFor: policyItem("listener", zl.Limits.Rate),
 		anonymous: &entry{number: g.principals.numbers.Add(1), principal: anonymous()},
 		addresses: newAddressBound(cfg.Addresses.Connections, maxAddresses, cfg.Addresses.Loopback),
+		places:    newShares(int64(zl.Limits.Connections)),
 	}
 	for _, h := range zl.Hosts {
 		if a, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil {
@@ -88,7 +90,7 @@ func newServer(l *listener, tlsConfig *tls.Config, log *slog.Logger) *http.Serve
 			// Streams and connections that break the protocol reach no handler.
 			CountError: func(string) { l.unrouted.count(problem.RequestMalformed) },
 		},
-		// It bounds the TLS handshake too. There is no ReadTimeout and no WriteTimeout:
+		// front bounds the TLS handshake by the same. There is no ReadTimeout and no WriteTimeout:
 		// one number for the whole request would either let slow bodies through or
 		// break large uploads and streams. Bodies and answers have deadlines of their
 		// own (body.go, writer.go).

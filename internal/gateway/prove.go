@@ -22,13 +22,18 @@ func proveStage(g *Gateway, t *trip) problem.Reason {
 	if t.body == nil || t.r.ContentLength == 0 {
 		return problem.OK
 	}
-	spooled, err := g.spool.Take(t.body, t.route.bodyLimit)
+	t.room = &roomed{r: t.body, room: &g.room, client: t.Client}
+	spooled, err := g.spool.Take(t.room, t.route.bodyLimit)
 	if err != nil {
-		return t.failed(err, problem.InternalError)
+		reason := t.failed(err, problem.InternalError)
+		if reason == problem.ProofUnavailable {
+			t.extra["Retry-After"] = []string{"1"}
+		}
+		return reason
 	}
 	t.spooled = spooled
 	t.digest = httpsig.FormatDigest(spooled.Sum)
-	return problem.OK
+	return g.exchangeAgain(t)
 }
 
 // digested says whether the proof of the route's requests covers their content.
@@ -49,9 +54,6 @@ type spooledBody struct {
 // Retire ends it: nothing has to be thrown out, since its reads do not wait.
 func (b *spooledBody) Retire() {}
 
-// spoolBudget bounds the files of all bodies under way together.
-const spoolBudget = 1 << 30
-
 // openSpool makes the folder of spooled bodies.
 func openSpool(dir string) (*httpsig.Spool, error) {
 	if dir == "" {
@@ -60,5 +62,5 @@ func openSpool(dir string) (*httpsig.Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return httpsig.NewSpool(dir, spoolBudget)
+	return httpsig.NewSpool(dir, memoryRoom+filesRoom) // room keeps bodies well below that
 }

@@ -222,6 +222,7 @@ func TestDrainHTTP2(t *testing.T) {
 		if got := f.until(3, http2.FrameHeaders); got.status != "401" {
 			t.Errorf("before: got %+v, want 401", got)
 		}
+		synctest.Wait() // the first waits for its body
 		d.stop()
 		synctest.Wait()
 		f.head(5, "POST", "/users", true)

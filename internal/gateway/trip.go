@@ -35,8 +35,10 @@ type trip struct {
 	principal    *policy.Principal // never nil after authenticate
 	entry        *entry            // where the principal was found; holds its inside tokens
 	inside       string            // inside token; empty for local routes
+	insideUntil  time.Time         // half its life: what is sent later gets another
 	digest       string            // Content-Digest of the body; empty where the proof does not cover it
 	spooled      *httpsig.Body     // the body, read to its end; nil when it travels as it comes
+	room         *roomed           // what it takes; likewise
 
 	extra    http.Header // goes on the answer, whoever writes it: Allow, Retry-After, RateLimit, WWW-Authenticate
 	body     *body       // the bounded body; nil when the request has none
@@ -94,6 +96,9 @@ func (g *Gateway) settle(t *trip) {
 	}
 	if t.spooled != nil {
 		_ = t.spooled.Close() // a file without a name
+	}
+	if t.room != nil {
+		t.room.leave()
 	}
 	t.out.settle()
 	if t.conn != nil && t.r.ProtoMajor == 2 {

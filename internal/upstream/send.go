@@ -101,7 +101,7 @@ func (s *Set) try(ctx context.Context, l lease, r *Request, fresh bool) (*Exchan
 		w = newWire(conn)
 		if err := conn.SetDeadline(deadline); err != nil {
 			w.close()
-			return nil, &failure{dial: true, err: problem.New(problem.UpstreamUnreachable, err)}
+			return nil, &failure{err: problem.New(problem.UpstreamProtocol, err)} // it ended since: as a write that fails
 		}
 	}
 	x := &Exchange{lease: l, ctx: ctx}

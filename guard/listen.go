@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sallyport.dev/internal/svid"
 )
 
 // listen opens host:port or unix:/path.
@@ -43,43 +45,26 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return (&net.ListenConfig{}).Listen(ctx, "unix", path)
 }
 
-// bounded is a listener with at most so many open connections; more wait in the
-// kernel's queue.
-type bounded struct {
-	net.Listener
-	room   chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
+// bounded is a listener with at most so many open connections. Who has not shown
+// a certificate makes way for others.
+type bounded struct{ net.Listener }
 
 func bound(inner net.Listener, most int) net.Listener {
-	return &bounded{Listener: inner, room: make(chan struct{}, most), closed: make(chan struct{})}
+	return bounded{svid.NewCrowd(inner, most, most)} // what one workload may have is Guard.place's to say
 }
 
-func (b *bounded) Accept() (net.Conn, error) {
-	select {
-	case b.room <- struct{}{}:
-	case <-b.closed:
-		return nil, net.ErrClosed
-	}
+func (b bounded) Accept() (net.Conn, error) {
 	c, err := b.Listener.Accept()
 	if err != nil {
-		<-b.room
 		return nil, err
 	}
-	return &accepted{Conn: c, leave: sync.OnceFunc(func() { <-b.room })}, nil
-}
-
-func (b *bounded) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.Listener.Close()
+	return &accepted{Conn: c}, nil
 }
 
 // accepted is a connection whose peer must take what is written: an answer may
 // last as long as the handler wants, a write may not.
 type accepted struct {
 	net.Conn
-	leave func()
 
 	mu    sync.Mutex
 	until time.Time // guarded by mu; the deadline that was set from above
@@ -113,7 +98,5 @@ func (c *accepted) SetDeadline(t time.Time) error {
 	return c.SetReadDeadline(t)
 }
 
-func (c *accepted) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
-}
+// NetConn returns the connection below, for who has to look at it.
+func (c *accepted) NetConn() net.Conn { return c.Conn }

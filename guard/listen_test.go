@@ -64,55 +64,12 @@ func TestListenAndServe(t *testing.T) {
 	}
 }
 
-// TestBound: connections beyond the bound wait until one ends.
-func TestBound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
-		l := bound(p, 2)
-		accepted := make(chan net.Conn, 10)
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					close(accepted)
-					return
-				}
-				accepted <- c
-			}
-		}()
-		for range 2 {
-			p.dial()
-		}
-		first := <-accepted
-		<-accepted
-		third := make(chan struct{})
-		go func() { p.dial(); close(third) }()
-		synctest.Wait()
-		select {
-		case <-third:
-			t.Error("a third connection is taken")
-		default:
-		}
-		_ = first.Close()
-		_ = first.Close() // gives back one place, not two
-		<-third
-		<-accepted
-		if len(l.(*bounded).room) != 2 {
-			t.Errorf("%d places are taken, want 2", len(l.(*bounded).room))
-		}
-		_ = l.Close()
-		if _, open := <-accepted; open {
-			t.Error("a closed listener accepts")
-		}
-	})
-}
-
 // TestWriteStall: a peer that takes nothing is given up, a handler that takes its
 // time is not.
 func TestWriteStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		c := &accepted{Conn: ours, leave: func() {}}
+		c := &accepted{Conn: ours}
 		time.Sleep(10 * writeStall)
 		go func() { _, _ = io.ReadFull(theirs, make([]byte, 1)) }()
 		if _, err := c.Write([]byte("a")); err != nil {

@@ -89,7 +89,7 @@ func (s *system) openControl(ctx context.Context, o Options) error {
 	s.owns(c)
 	s.parts = append(s.parts, part{"control listener", func(ctx context.Context) error {
 		srv := newHTTPServer(c.Handler(), s.log)
-		srv.ConnContext = control.ConnContext
+		srv.ConnContext = svid.ConnContext
 		srv.RegisterOnShutdown(c.Release)
 		return serveUntil(ctx, srv, c.Listener(l))
 	}})

@@ -81,15 +81,19 @@ func New(cfg Config) *Control {
 	return c
 }
 
+// maxConnections bounds the connections of the listener. A guard that cannot ask
+// for its map closes its service in the end, so nobody may take all of them.
+const maxConnections = 512
+
 // maxBody bounds every request's body, in bytes.
 const maxBody = svid.MaxJoinBody
 
 // Listener makes mutual TLS on the connections of inner and bounds their number.
-// It is for an http.Server with Handler and ConnContext.
+// It is for an http.Server with Handler and svid.ConnContext.
 func (c *Control) Listener(inner net.Listener) net.Listener {
 	cfg := svid.ControlTLS(c.Source, c.allow)
 	cfg.NextProtos = []string{"http/1.1"}
-	return c.conns.Listener(newCrowd(inner, maxConnections), cfg)
+	return c.conns.Listener(svid.NewCrowd(inner, maxConnections, maxConnections/8), cfg)
 }
 
 // Release answers the requests that are held. It is for the server's shutdown.
@@ -116,28 +120,11 @@ func (c *Control) Handler() http.Handler {
 		req := &obs.Request{CorrelationID: obs.CorrelationID(r.Header.Get(obs.CorrelationHeader)), Trace: obs.NewTrace(), Listener: "control"}
 		w.Header().Set(obs.CorrelationHeader, req.CorrelationID)
 		r = r.WithContext(obs.WithRequest(r.Context(), req))
-		if err := c.greet(w, r); err != nil {
-			c.refuse(w, r, err)
-			return
+		if _, ok := svid.PeerFrom(r.Context()); !ok {
+			w.Header().Set("Connection", "close") // answered once: it has nothing more to ask for
 		}
 		mux.ServeHTTP(w, r)
 	}))
-}
-
-// greet gives the peer the place of a workload. Who has no certificate is
-// answered once: it has nothing more to ask for.
-func (c *Control) greet(w http.ResponseWriter, r *http.Request) error {
-	peer, ok := svid.PeerFrom(r.Context())
-	if !ok {
-		w.Header().Set("Connection", "close")
-		return nil
-	}
-	if g, ok := r.Context().Value(guestKey{}).(*guest); ok && !g.name(peer.ID.String()) {
-		w.Header().Set("Connection", "close")
-		w.Header().Set("Retry-After", "1")
-		return problem.New(problem.ListenerBusy, nil)
-	}
-	return nil
 }
 
 // allow is the judgement of a handshake: a service of the map, or the gateway.

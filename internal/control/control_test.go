@@ -120,7 +120,7 @@ func open(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.address = l.Addr().String()
-	b.server = &http.Server{Handler: b.control.Handler(), ConnContext: ConnContext, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	b.server = &http.Server{Handler: b.control.Handler(), ConnContext: svid.ConnContext, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	b.server.RegisterOnShutdown(b.control.Release)
 	go func() { _ = b.server.Serve(b.control.Listener(l)) }()
 	t.Cleanup(func() { _ = b.server.Close(); _ = b.control.Close() })

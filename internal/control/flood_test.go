@@ -61,7 +61,7 @@ func TestBoundOf(t *testing.T) {
 		{"192.0.2.1", "192.0.2.1", true}, {"192.0.2.1", "192.0.2.2", false}, {"192.0.2.1", "::ffff:192.0.2.1", true},
 		{"2001:db8::1", "2001:db8::2", true}, {"2001:db8::1", "2001:db8:0:1::1", false}, {"fe80::1%eth0", "fe80::1%eth1", true},
 	} {
-		if got := hostOf(netip.MustParseAddr(c.a)) == hostOf(netip.MustParseAddr(c.b)); got != c.same {
+		if got := svid.HostOf(netip.MustParseAddr(c.a)) == svid.HostOf(netip.MustParseAddr(c.b)); got != c.same {
 			t.Errorf("%s and %s: one client = %v, want %v", c.a, c.b, got, c.same)
 		}
 	}

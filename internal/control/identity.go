@@ -30,7 +30,7 @@ var (
 // join redeems a join token. The request is read whole before the token is
 // touched: what is wrong with it does not spend the token.
 func (c *Control) join(w http.ResponseWriter, r *http.Request) {
-	if !c.within(w, r, "join", hostOf(address(r)).String(), joinRate, problem.LimitAddress) {
+	if !c.within(w, r, "join", svid.HostOf(address(r)).String(), joinRate, problem.LimitAddress) {
 		return
 	}
 	var in svid.JoinRequest
@@ -53,7 +53,7 @@ func (c *Control) join(w http.ResponseWriter, r *http.Request) {
 func (c *Control) renew(w http.ResponseWriter, r *http.Request) {
 	name, err := c.peer(r)
 	if err != nil {
-		if c.within(w, r, "renew", hostOf(address(r)).String(), joinRate, problem.LimitAddress) {
+		if c.within(w, r, "renew", svid.HostOf(address(r)).String(), joinRate, problem.LimitAddress) {
 			c.answerIssued(w, r, "nobody", nil, err)
 		}
 		return

@@ -54,6 +54,9 @@ func (b *conn) watch(cfg *tls.Config) *tls.Config {
 			return err
 		}
 		if peer := b.peer.Load(); peer != nil {
+			if g := guestUnder(b.Conn); g != nil && !g.name(peer.ID.String()) {
+				return problem.New(problem.InsidePeer, errCrowded)
+			}
 			b.limit(peer.Leaf)
 			b.verified.Store(true)
 		}
@@ -61,6 +64,8 @@ func (b *conn) watch(cfg *tls.Config) *tls.Config {
 	}
 	return out
 }
+
+var errCrowded = errors.New("svid: it is crowded, and the workload has its share of connections")
 
 // present notes the certificate that we show.
 func (b *conn) present(own *tls.Certificate, err error) (*tls.Certificate, error) {

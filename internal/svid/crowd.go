@@ -1,29 +1,24 @@
-package control
+package svid
 
 import (
 	"container/list"
-	"context"
 	"net"
 	"net/netip"
 	"sync"
-
-	"sallyport.dev/internal/svid"
 )
 
-// maxConnections bounds the connections of the listener.
-const maxConnections = 512
-
-// sharePart of the places is the most that one holder has when more than half of
-// them are taken: a workload, or an address from which strangers come.
+// sharePart of the places is the most that one address from which strangers come
+// has when more than half of them are taken.
 const sharePart = 8
 
-// crowd is the bound on connections. Anybody who reaches the listener can open
-// connections without showing who he is, and a guard that cannot ask for its map
-// closes its service in the end: so a stranger makes way for the next one, the first
-// to come of an address that has its share, or of all when every place is taken.
+// crowd is a bound on connections under the handshake. Anybody who reaches a
+// listener can open connections without showing who he is: so a stranger makes
+// way for the next one, the first to come of an address that has its share, or
+// of all when every place is taken.
 type crowd struct {
 	net.Listener
-	most int
+	most  int
+	share int // of one workload when it is crowded
 
 	mu        sync.Mutex
 	open      map[*guest]struct{} // guarded by mu
@@ -34,11 +29,16 @@ type crowd struct {
 // holder is who has places.
 type holder struct {
 	name string     // of a workload
-	from netip.Addr // of strangers, see hostOf
+	from netip.Addr // of strangers, see HostOf
 }
 
-func newCrowd(inner net.Listener, most int) *crowd {
-	return &crowd{Listener: inner, most: most, open: map[*guest]struct{}{}, strangers: list.New(), held: map[holder]int{}}
+// NewCrowd bounds the connections of a listener, for Conns.Listener: most in all,
+// and share of one workload while more than half are taken. Connections whose
+// peer has not proved who it is make way for others.
+func NewCrowd(inner net.Listener, most, share int) net.Listener { return newCrowd(inner, most, share) }
+
+func newCrowd(inner net.Listener, most, share int) *crowd {
+	return &crowd{Listener: inner, most: most, share: share, open: map[*guest]struct{}{}, strangers: list.New(), held: map[holder]int{}}
 }
 
 // Accept returns the next connection for which there is a place.
@@ -67,7 +67,7 @@ type guest struct {
 func (c *crowd) welcome(raw net.Conn) *guest {
 	g := &guest{Conn: raw, crowd: c}
 	if ap, err := netip.ParseAddrPort(raw.RemoteAddr().String()); err == nil {
-		g.holder.from = hostOf(ap.Addr())
+		g.holder.from = HostOf(ap.Addr())
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,7 +97,11 @@ func (c *crowd) makeWay(h holder, shared bool) bool {
 
 // hasShare reports whether it is crowded and the holder has its share. The caller holds mu.
 func (c *crowd) hasShare(h holder, taken int) bool {
-	return 2*taken >= c.most && c.held[h] >= max(1, c.most/sharePart)
+	most := c.most / sharePart
+	if h.name != "" {
+		most = c.share
+	}
+	return 2*taken >= c.most && c.held[h] >= max(1, most)
 }
 
 // leave frees a place. The caller holds mu.
@@ -148,25 +152,22 @@ func (g *guest) Close() error {
 	return g.Conn.Close()
 }
 
-type guestKey struct{}
-
-// ConnContext lets each request find its connection, for PeerFrom and for the crowd.
-func ConnContext(ctx context.Context, nc net.Conn) context.Context {
-	ctx = svid.ConnContext(ctx, nc)
+// guestUnder finds the place of a connection, nil where its listener is no crowd.
+func guestUnder(nc net.Conn) *guest {
 	for {
 		switch c := nc.(type) {
 		case *guest:
-			return context.WithValue(ctx, guestKey{}, c)
+			return c
 		case interface{ NetConn() net.Conn }:
 			nc = c.NetConn()
 		default:
-			return ctx
+			return nil
 		}
 	}
 }
 
-// hostOf is what counts as one address: an IPv6 host chooses freely within its /64.
-func hostOf(a netip.Addr) netip.Addr {
+// HostOf is what counts as one address: an IPv6 host chooses freely within its /64.
+func HostOf(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {

@@ -1,4 +1,4 @@
-package control
+package svid
 
 import (
 	"net"
@@ -22,7 +22,7 @@ func (v *visitor) Close() error { v.closed = true; return nil }
 // TestCrowd: whoever has not shown who it is makes way for the next; nobody takes
 // all of the places, neither an address nor a workload.
 func TestCrowd(t *testing.T) {
-	c := newCrowd(nil, 32)
+	c := newCrowd(nil, 32, 4)
 	come := func(from string) (*visitor, *guest) {
 		v := &visitor{from: from}
 		return v, c.welcome(v)
@@ -79,7 +79,7 @@ func TestCrowd(t *testing.T) {
 
 // TestNamedFillTheRoom: connections with a name make way for nobody.
 func TestNamedFillTheRoom(t *testing.T) {
-	c := newCrowd(nil, 8)
+	c := newCrowd(nil, 8, 1)
 	for i := range 8 {
 		v := &visitor{from: "192.0.2." + string(rune('1'+i))}
 		if g := c.welcome(v); g == nil || !g.name(v.from) {

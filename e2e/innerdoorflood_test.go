@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 
 	"sallyport.dev/internal/httpsig"
 )
@@ -56,8 +55,7 @@ func TestInnerDoorCrowded(t *testing.T) {
 	if got := n.do(call{path: "/entries/1", bearer: session}); got.Status != 200 { // by a connection of its own: there was none yet
 		t.Errorf("the gateway beside a crowd of strangers: %d %s, want 200", got.Status, got.reason())
 	}
-	began := time.Now()
-	if got := ask(); !got.passed() || time.Since(began) > 3*time.Second {
-		t.Errorf("a service beside a crowd of strangers: %s after %v, want an answer soon", got, time.Since(began))
+	if got := ask(); !got.passed() {
+		t.Errorf("a service beside a crowd of strangers: %s, want an answer", got)
 	}
 }

@@ -10,9 +10,8 @@
 // What net/http refuses of HTTP/1 before any handler (a head that is not HTTP or
 // is too large, a transfer coding other than chunked, an unknown Expect) is
 // answered and recorded here all the same (watched), without method and route.
-// No record have heads that end early or come too slowly, and HTTP/2 streams and
-// connections that break the protocol: the metric counts them as
-// request.malformed without a route. Not counted at all are handshakes that
+// No record have heads that end early, and HTTP/2 streams and connections that
+// break the protocol: the metric counts them as request.malformed without a route. Not counted at all are handshakes that
 // fail, and HTTP/2 header sections that are too large or hold fields of HTTP/1
 // connections: net/http answers those with 431 and 400.
 package gateway

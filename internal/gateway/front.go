@@ -21,7 +21,6 @@ type front struct {
 	door   *doorway
 	config *tls.Config
 	log    *slog.Logger
-	beat   *beat
 	ready  chan arrival
 	ctx    context.Context // ends with the front: handshakes under way are cut
 	end    context.CancelFunc
@@ -35,10 +34,9 @@ type arrival struct {
 }
 
 func newFront(door *doorway, config *tls.Config, log *slog.Logger) *front {
-	f := &front{door: door, config: config, log: log, beat: newBeat(), ready: make(chan arrival)}
+	f := &front{door: door, config: config, log: log, ready: make(chan arrival)}
 	f.ctx, f.end = context.WithCancel(context.Background())
 	f.greets.Go(f.accept)
-	f.greets.Go(func() { f.beat.run(f.ctx) })
 	return f
 }
 
@@ -110,7 +108,7 @@ func (f *front) greet(c *conn) {
 	_ = c.SetDeadline(time.Time{}) // likewise
 	var nc net.Conn = tc
 	if tc.ConnectionState().NegotiatedProtocol != "h2" {
-		nc = &watched{Conn: tc, conn: c, beat: f.beat, patience: patience{wake: make(chan struct{}, 1)}}
+		nc = &watched{Conn: tc, conn: c}
 	}
 	if !f.hand(arrival{conn: nc}) {
 		_ = nc.Close() // the door is closed

@@ -16,10 +16,8 @@ import (
 // refusal has its record. net/http decides, this says it.
 type watched struct {
 	*tls.Conn
-	conn     *conn
-	beat     *beat
-	patience patience
-	refused  bool // by Write, which net/http's goroutine of the connection calls alone
+	conn    *conn
+	refused bool // by Write, which net/http's goroutine of the connection calls alone
 }
 
 // Write sends what the handler answers. Outside of a handler it sends the

@@ -13,7 +13,7 @@ import (
 )
 
 // TestClientGone: a client that goes away while the service takes its time ends
-// its request, although nobody reads from it until then.
+// its request.
 func TestClientGone(t *testing.T) {
 	asked, left := make(chan struct{}, 1), make(chan struct{})
 	s := newService(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -38,7 +38,7 @@ func TestClientGone(t *testing.T) {
 }
 
 // TestSilentConnectionsEnd: the deadlines of an idle connection and of a slow
-// head reach the socket, also after many requests whose deadlines did not.
+// head hold, also after many requests.
 func TestSilentConnectionsEnd(t *testing.T) {
 	for _, c := range []struct{ what, last string }{{"idle", ""}, {"half a head", "GET /a HT"}} {
 		d := openDoor(t, []*zone.Route{anything("GET")}, func(cfg *Config) {

@@ -13,10 +13,8 @@
 // proxy in plain. The inner door runs on the other core; its CPU is a column of
 // its own.
 //
-// With -profile FILE it runs sallyport alone and writes its CPU profile, which
-// the compiler optimizes by:
-//
-//	go run ./bench/gateway -profile cmd/sallyport/default.pgo
+// With -profile FILE it runs sallyport alone and writes its CPU profile, for go
+// tool pprof.
 package main
 
 import (

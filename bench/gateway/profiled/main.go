@@ -1,6 +1,5 @@
 // Profiled is sallyport with a CPU profile of its whole life written to the
-// file that SALLYPORT_PROFILE names: what the compiler reads as
-// cmd/sallyport/default.pgo (profile-guided optimization). It is never shipped.
+// file that SALLYPORT_PROFILE names. It is never shipped.
 package main
 
 import (

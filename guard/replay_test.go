@@ -226,3 +226,48 @@ func TestHTTP2(t *testing.T) {
 		t.Errorf("another body under a proof: %s", got)
 	}
 }
+
+// TestOnceOverReplicas: without a memory of their own, the replicas of a service
+// ask control, which takes a signed request that may change something once; one
+// of a safe method is each replica's own affair, and without an answer there is no.
+func TestOnceOverReplicas(t *testing.T) {
+	clock := &handClock{now: time.Now()}
+	w := newWorld(t, innerShop, clock.Now)
+	replica := func() (*fakeControl, string) {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.serve(w.guard("orders", nil), l, http.HandlerFunc(told))
+		return w.controls["orders"], l.Addr().String()
+	}
+	control, one := replica()
+	other, two := replica()
+	control.used = map[string]bool{}
+	other.used = control.used // it is one control
+	clock.set(clock.Now().Add(2 * time.Second))
+	gateway := w.ca.Source(t, "gateway", clock.Now)
+	for _, tt := range []struct{ method, path, want string }{
+		{"POST", "/mac", "proof.replayed"},
+		{"GET", "/mac", "200"},
+	} {
+		first, second := w.dial(one, gateway), w.dial(two, gateway)
+		request := bytesOf(t, first.prove(message(t, tt.method, tt.path, w.token("u1"), ""), httpsig.Signature))
+		if got := first.send(request); got != "200" {
+			t.Errorf("%s: the request itself = %s", tt.method, got)
+		}
+		if got := second.send(request); got != tt.want {
+			t.Errorf("%s at another replica = %s, want %s", tt.method, got, tt.want)
+		}
+	}
+	l := w.dial(one, gateway)
+	control.mu.Lock()
+	control.down = true
+	control.mu.Unlock()
+	if got := l.send(bytesOf(t, l.prove(message(t, "POST", "/mac", w.token("u1"), ""), httpsig.Signature))); got != "proof.unavailable" {
+		t.Errorf("without control: %s, want proof.unavailable", got)
+	}
+	if got := l.send(bytesOf(t, l.prove(message(t, "GET", "/mac", w.token("u1"), ""), httpsig.Signature))); got != "200" {
+		t.Errorf("a safe method without control: %s, want 200", got)
+	}
+}

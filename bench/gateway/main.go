@@ -6,7 +6,10 @@
 // interleaved, ratios are taken inside a round, and the medians are printed. It
 // needs nginx, wrk and taskset in PATH.
 //
-//	go run ./bench/gateway [-rounds 5] [-seconds 3] [-connections 64] [-only NAMES]
+//	go run ./bench/gateway [-rounds 5] [-seconds 3] [-connections 64] [-only NAMES] [-awake]
+//
+// With -awake idle cores poll instead of halting (Linux, as root), so that no
+// gateway pays for waking a virtual core that stands for another machine.
 //
 // With -inner it measures one hop more: gateway, inner door (a sidecar) and
 // service, by the strength of the proof, beside the same hop through a bare
@@ -36,6 +39,7 @@ func main() {
 	connections := flag.Int("connections", 64, "connections of the load")
 	only := flag.String("only", "", "comma-separated names of the gateways to run")
 	inner := flag.Bool("inner", false, "measure the hop through an inner door")
+	awake := flag.Bool("awake", false, "keep idle cores awake for all contenders (Linux, as root)")
 	profile := flag.String("profile", "", "run sallyport alone for a round and write its CPU profile to this file")
 	proxy := flag.String("reverseproxy", "", "(inner use) run Go's bare ReverseProxy: listen,upstream[,cert,key]")
 	flag.Parse()
@@ -43,9 +47,12 @@ func main() {
 		fatal(runReverseProxy(*proxy))
 		return
 	}
+	if *awake {
+		fatal(keepAwake())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	p := plan{rounds: *rounds, seconds: *seconds, connections: *connections, only: *only, inner: *inner}
+	p := plan{rounds: *rounds, seconds: *seconds, connections: *connections, only: *only, inner: *inner, awake: *awake}
 	if *profile != "" {
 		var err error
 		p.profile, err = filepath.Abs(*profile)
@@ -68,6 +75,7 @@ type plan struct {
 	only                         string
 	profile                      string // file for the CPU profile of sallyport; empty: none
 	inner                        bool   // the hop through an inner door
+	awake                        bool   // idle cores poll
 }
 
 // contender is one gateway under test.
@@ -129,7 +137,11 @@ func run(ctx context.Context, p plan) error {
 
 // report prints the medians, and the ratios taken inside each round.
 func report(all []*contender, p plan) {
-	fmt.Printf("\n%d rounds of %d s, %d connections, medians; one core for the gateway; %s\n\n", p.rounds, p.seconds, p.connections, time.Now().UTC().Format(time.DateOnly))
+	idle := "halt"
+	if p.awake {
+		idle = "poll"
+	}
+	fmt.Printf("\n%d rounds of %d s, %d connections, medians; one core for the gateway; idle cores %s; %s\n\n", p.rounds, p.seconds, p.connections, idle, time.Now().UTC().Format(time.DateOnly))
 	if p.inner {
 		reportInner(all)
 		return

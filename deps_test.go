@@ -12,15 +12,17 @@ import (
 // new room is drawn before it is used.
 var layers = map[string][]string{
 	// 0: facts
-	"internal/problem": nil,
-	"internal/obs":     nil,
-	"zone":             nil,
+	"internal/problem":  nil,
+	"internal/obs":      nil,
+	"zone":              nil,
+	"internal/es256":    nil, // how ECDSA signatures are written
+	"internal/unixsock": nil,
 	// 1: mechanisms
-	"internal/token":   {"internal/problem", "internal/obs", "zone"},
+	"internal/token":   {"internal/problem", "internal/obs", "zone", "internal/es256"},
 	"internal/journal": {"internal/problem", "internal/obs", "zone"},
 	"internal/store":   {"internal/problem", "internal/obs", "zone"},
 	"internal/kv":      {"internal/problem", "internal/obs", "zone"},
-	"internal/httpsig": {"internal/problem"},
+	"internal/httpsig": {"internal/problem", "internal/es256"},
 	"internal/svid":    {"internal/problem"},
 	// 2: judgement and keys
 	"internal/policy":   {"zone", "internal/problem"}, // pure: no I/O, so that both doors can use it
@@ -31,8 +33,10 @@ var layers = map[string][]string{
 	"internal/session":  {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/policy"},
 	"internal/identity": {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/keys", "internal/policy"},
 	"internal/logs":     {"internal/problem", "internal/obs", "zone", "internal/store", "internal/journal"},
+	"internal/bearer":   {"internal/problem", "internal/obs", "zone", "internal/policy"},
+	"internal/export":   {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store"},
 	"internal/join":     {"internal/problem", "internal/store"},
-	"internal/workload": {"internal/problem", "internal/obs", "zone"},
+	"internal/workload": {"internal/problem", "internal/obs", "zone", "internal/unixsock"},
 	// 4: where inner doors join
 	"internal/control": {"internal/problem", "internal/obs", "zone", "internal/token", "internal/journal", "internal/kv", "internal/svid"},
 	// 5: the doors; they meet the parts through interfaces of their own
@@ -44,7 +48,9 @@ var layers = map[string][]string{
 	"guard/internal/testca":  {"internal/svid"},                     // identities of a test's own zone
 	"guard/guardtest":        {"guard", "guard/internal/channel", "guard/internal/standin", "guard/internal/testca", "zone", "internal/token", "internal/policy", "internal/problem", "internal/httpsig", "internal/svid"},
 	// 6: guard in front of a service in any language
-	"internal/sidecar": {"guard", "zone", "internal/problem"},
+	"internal/sidecar": {"guard", "zone", "internal/problem", "internal/upstream", "internal/unixsock"},
+	// a look at host and zone from outside, which knows no part
+	"internal/doctor": {"zone"},
 	// 7: wiring
 	"internal/app":  {"*"},
 	"internal/cli":  {"*"},

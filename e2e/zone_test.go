@@ -65,6 +65,7 @@ func newZone(t testing.TB, text string, given map[string]string) *zoned {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(z.runDir) })
+	z.overEngines()
 	z.settle()
 	return z
 }

@@ -27,13 +27,12 @@ func (g *Guard) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
 	if b == nil {
 		return nil, problem.New(problem.InsideUnavailable, nil)
 	}
-	key, err := b.keys.Key(ctx, kid)
-	if err == nil {
+	if key, err := b.keys.Key(ctx, kid); err == nil {
 		return key, nil
 	}
 	done := g.asks.ask(g.cfg.Clock())
-	if done == nil {
-		return nil, err
+	if done == nil { // a refresh may have ended since the look above
+		return g.book.Load().keys.Key(ctx, kid)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()

@@ -31,6 +31,7 @@ type book struct {
 	heard     time.Time
 	staleness time.Duration
 	keys      token.KeySet
+	rawKeys   []byte // the keys as they came
 	verifier  *token.Verifier
 	matcher   *zone.Matcher
 	rules     map[*zone.Route]*rule
@@ -59,15 +60,19 @@ func (ru *rule) open() bool {
 // withKeys returns old with other keys. Without old it is a book that is not in
 // force: one without a map.
 func withKeys(old *book, keys []byte) (*book, error) {
+	if old != nil && bytes.Equal(old.rawKeys, keys) {
+		b := *old
+		return &b, nil
+	}
 	set, err := token.ParseJWKS(keys)
 	if err != nil {
 		return nil, err
 	}
 	if old == nil {
-		return &book{keys: set}, nil
+		return &book{keys: set, rawKeys: keys}, nil
 	}
 	b := *old
-	b.keys = set
+	b.keys, b.rawKeys = set, keys
 	return &b, nil
 }
 
@@ -96,7 +101,7 @@ func (g *Guard) newBook(old *book, said answer, heard time.Time) (*book, error) 
 	if td := own.ID.TrustDomain().Name(); s.Zone != td {
 		return nil, fmt.Errorf("control sent a slice of the zone %q, the identity is of %q", s.Zone, td)
 	}
-	b := &book{slice: s, raw: said.body, tag: firstOf(said.tag, `"`+s.Revision+`"`), heard: heard, staleness: s.Staleness, keys: old.keys}
+	b := &book{slice: s, raw: said.body, tag: firstOf(said.tag, `"`+s.Revision+`"`), heard: heard, staleness: s.Staleness, keys: old.keys, rawKeys: old.rawKeys}
 	if b.staleness <= 0 {
 		b.staleness = defaultStaleness
 	}

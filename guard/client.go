@@ -55,7 +55,8 @@ func (e *CallError) Unwrap() error { return e.Err }
 // carries its proof. A service without inner door is called in plain, and only on
 // this host. Authorization, Cookie and the headers of the inside that the caller
 // set are removed. A body is read to its end before anything is sent, except on
-// stream and `proof: channel` routes. Redirects are not followed, no proxy is
+// stream and `proof: channel` routes. Of streams it opens those that are an answer
+// over HTTP/1.1 (sse); no upgrade leaves. Redirects are not followed, no proxy is
 // used, and every call ends after Config.CallTimeout; the size of an answer is
 // for the caller to bound.
 //

@@ -67,6 +67,11 @@ type Config struct {
 	// the answer's body; of a stream, to the answer's header. 0: 30 s.
 	CallTimeout time.Duration
 
+	// StreamIdle bounds the silence of a stream that is served, in both directions
+	// together; in all it lasts no longer than the certificates of its connection.
+	// 0: 2 min.
+	StreamIdle time.Duration
+
 	// Log takes what operators should know: loss of control, routes that are
 	// closed, refusals. Never tokens. Nil: slog.Default().
 	Log *slog.Logger
@@ -102,6 +107,9 @@ func (c Config) resolve() (Config, error) {
 	if c.CallTimeout == 0 {
 		c.CallTimeout = defaultCallTimeout
 	}
+	if c.StreamIdle == 0 {
+		c.StreamIdle = streamIdle
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -116,6 +124,9 @@ func (c Config) resolve() (Config, error) {
 	}
 	if c.CallTimeout < 0 {
 		return c, fmt.Errorf("guard: call timeout of %s is negative", c.CallTimeout)
+	}
+	if c.StreamIdle < 0 {
+		return c, fmt.Errorf("guard: stream idle of %s is negative", c.StreamIdle)
 	}
 	return c, nil
 }

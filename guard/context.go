@@ -7,6 +7,7 @@ import (
 
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/svid"
+	"sallyport.dev/zone"
 )
 
 // inbound is what the guard knows of the request in hand. It is immutable but
@@ -22,6 +23,7 @@ type inbound struct {
 	client        string    // Sallyport-Client, passed on unchanged; nobody when there is none
 	correlationID string
 	trace         trace
+	stream        zone.Stream
 	reading       bool       // the request is the guard's own, see OwnerRead
 	ownership     *ownership // of an `owner: code` route, else nil
 }
@@ -76,6 +78,23 @@ func TraceID(ctx context.Context) string {
 func Caller(ctx context.Context) string {
 	if in := inboundFrom(ctx); in != nil {
 		return in.caller
+	}
+	return ""
+}
+
+// Stream returns what the route of the request declares as `stream`: sse,
+// websocket or grpc; empty when it declares none.
+func Stream(ctx context.Context) string {
+	if in := inboundFrom(ctx); in != nil {
+		switch in.stream {
+		case zone.StreamSSE:
+			return "sse"
+		case zone.StreamWebSocket:
+			return "websocket"
+		case zone.StreamGRPC:
+			return "grpc"
+		case zone.NoStream:
+		}
 	}
 	return ""
 }

@@ -20,6 +20,7 @@ func TestDependencies(t *testing.T) {
 		"sallyport.dev/internal/httpsig",       // proof of requests
 		"sallyport.dev/internal/token",         // inside tokens
 		"sallyport.dev/internal/policy",        // the judgement, the same as the gateway's
+		"sallyport.dev/internal/es256",         // signatures of tokens and requests
 		"sallyport.dev/internal/problem",       // the closed list of reasons
 		"github.com/go-jose/go-jose/v4",        // signatures of tokens; with its own json and cipher
 		"github.com/goccy/go-yaml",             // zone: the parser of the map

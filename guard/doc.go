@@ -45,6 +45,13 @@
 //     the map has a more specific GET for the path, the write is refused.
 //   - code: the answer is held back until the handler has called Owns.
 //
+// A stream route (`stream: sse`, websocket or grpc) lasts while its certificates
+// do, is never silent for longer than Config.StreamIdle, and is judged again by
+// each new map. The handler of a WebSocket route takes the connection over by
+// http.Hijacker, which no other route has: read and write through what Hijack
+// returns. gRPC is HTTP/2 and needs nothing: a *grpc.Server is an http.Handler, and
+// its requests have no bound in bytes.
+//
 // # What it refuses
 //
 // Everything else. Without an identity no handshake succeeds. Without a map and

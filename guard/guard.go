@@ -38,6 +38,9 @@ type Guard struct {
 	inner   *tls.Config // of callers
 	places  places      // for callers
 
+	turnedAway *sparse // says who found none
+	streams    streams
+
 	settle     time.Time // signatures that are made from then on are taken
 	spool      *httpsig.Spool
 	signatures *httpsig.Verifier
@@ -78,7 +81,10 @@ func New(ctx context.Context, cfg Config) (*Guard, error) {
 		callers: svid.NewConns(cfg.Clock),
 		callees: svid.NewConns(cfg.Clock),
 		places:  standardPlaces(),
+
+		turnedAway: &sparse{log: cfg.Log, clock: time.Now},
 	}
+	g.callers.Admit = g.admit
 	g.inner = g.innerTLS()
 	if g.spool, err = httpsig.NewSpool(cfg.Spool, spoolBudget); err != nil {
 		return nil, fmt.Errorf("guard: %w", err)

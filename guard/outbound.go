@@ -87,7 +87,7 @@ func (o *outbound) digest(spool *httpsig.Spool) error {
 		out.Header[httpsig.DigestHeader] = []string{httpsig.EmptyDigest}
 		return nil
 	}
-	body, err := spool.Take(out.Body, o.call.body)
+	body, err := spool.TakeSized(out.Body, out.ContentLength, o.call.body)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"sallyport.dev/guard"
+	"sallyport.dev/guard/guardtest"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 // TestOwnCode: an answer leaves only after Owns, whatever the handler does.
@@ -150,15 +152,34 @@ func TestOwnCodePanics(t *testing.T) {
 	}
 }
 
-// TestOwnCodeHijack: the connection is handed out after Owns, never before.
+// TestOwnCodeHijack: the connection is handed out after Owns, never before, and
+// on WebSocket routes only.
 func TestOwnCodeHijack(t *testing.T) {
-	g := newOrders(t)
-	for _, owner := range []string{"u1", "u2"} {
-		srv := httptest.NewServer(g.Assume(g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			guard.Owns(r.Context(), owner)
+	z, err := zone.Parse("zone.yaml", []byte(shop))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slice, _ := z.Slice("orders")
+	for i := range slice.Routes {
+		if slice.Routes[i].Path == "/code/{id}" {
+			slice.Routes[i].Stream = "websocket"
+		}
+	}
+	streams, plain := guardtest.FromSlice(t, slice), newOrders(t)
+	for _, tt := range []struct {
+		name, owner string
+		g           *guardtest.Guard
+		want        bool
+	}{
+		{"of the principal", "u1", streams, true},
+		{"of another", "u2", streams, false},
+		{"of the principal, no stream", "u1", plain, false},
+	} {
+		srv := httptest.NewServer(tt.g.Assume(tt.g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			guard.Owns(r.Context(), tt.owner)
 			conn, _, err := http.NewResponseController(w).Hijack()
-			if (err == nil) != (owner == "u1") {
-				t.Errorf("hijack of an object of %s: %v", owner, err)
+			if (err == nil) != tt.want {
+				t.Errorf("hijack of an object %s: %v", tt.name, err)
 			}
 			if err == nil {
 				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmine")
@@ -169,13 +190,13 @@ func TestOwnCodeHijack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set("Txn-Token", g.Token("u1"))
+		r.Header.Set("Txn-Token", tt.g.Token("u1"))
 		res, err := srv.Client().Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := body(t, res.Body); (got == "mine") != (owner == "u1") || res.StatusCode == http.StatusOK != (owner == "u1") {
-			t.Errorf("object of %s: %d %s", owner, res.StatusCode, got)
+		if got := body(t, res.Body); (got == "mine") != tt.want {
+			t.Errorf("object %s: %d %s", tt.name, res.StatusCode, got)
 		}
 		res.Body.Close()
 		srv.Close()

@@ -203,10 +203,22 @@ func (p *protected) serve(w http.ResponseWriter, r *http.Request, in *inbound, r
 		in.ownership = &ownership{}
 	}
 	ctx := withInbound(r.Context(), in)
-	if ru.route.Stream != zone.NoStream {
+	in.stream = ru.route.Stream
+	if in.stream == zone.NoStream {
+		w = &writer{ResponseWriter: w}
+	} else {
 		var stop context.CancelFunc
 		ctx, stop = untilDrain(ctx)
 		defer stop()
+		var s *stream
+		s, ctx = p.g.begin(ctx, w, r, in, ru)
+		defer p.g.finish(s)
+		w = s.writer(w)
+		if r.Body != nil && r.Body != http.NoBody && in.stream == zone.StreamGRPC {
+			body := r.Body
+			r = r.WithContext(ctx)
+			r.Body = &streamBody{body, s}
+		}
 	}
 	r = r.WithContext(ctx)
 	r.Header = forHandler(r.Header, in)

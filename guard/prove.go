@@ -7,11 +7,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/guard/internal/channel"
 	"sallyport.dev/internal/httpsig"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 const (
@@ -92,17 +94,20 @@ func (g *Guard) takeBody(w http.ResponseWriter, r *http.Request, ru *rule, diges
 		}
 		return r, release, err
 	}
-	if r.ContentLength > ru.body {
+	if r.ContentLength > ru.body && ru.route.Stream != zone.StreamGRPC {
 		return r, release, problem.New(problem.RequestBodyTooLarge, nil)
 	}
-	patient := newPatientBody(w, r)
 	out := r.WithContext(r.Context())
-	out.Trailer = nil // headers that come after all that the proof covers
-	if digest == "" {
-		out.Body = http.MaxBytesReader(w, patient, ru.body)
+	out.Trailer = nil                                       // headers that come after all that the proof covers
+	if digest == "" && ru.route.Stream == zone.StreamGRPC { // bounded by its silence, see streamBody
 		return out, release, nil
 	}
-	body, err := g.spool.Take(patient, ru.body)
+	patient := newPatientBody(w, r)
+	if digest == "" {
+		out.Body = &boundedBody{http.MaxBytesReader(w, patient, ru.body), patient}
+		return out, release, nil
+	}
+	body, err := g.spool.TakeSized(patient, r.ContentLength, ru.body)
 	if err != nil {
 		return r, release, bodyError(err)
 	}
@@ -126,17 +131,31 @@ func bodyError(err error) error {
 	}
 }
 
+// boundedBody is a body that comes as it comes.
+type boundedBody struct {
+	io.ReadCloser
+	patient *patientBody
+}
+
+// Retire ends the body for good: a Read under way is thrown out, and none begins
+// (upstream.Body).
+func (b *boundedBody) Retire() {
+	b.patient.retired.Store(true)
+	_ = b.patient.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
 // patientBody bounds the wait for each piece of a body.
 type patientBody struct {
 	io.ReadCloser
-	conn  *http.ResponseController
-	http2 bool
+	conn    *http.ResponseController
+	http2   bool
+	retired atomic.Bool
 }
 
 // newPatientBody bounds the wait for the first piece as well, whoever waits: in
 // HTTP/1.1 net/http itself reads what a handler has left unread.
 func newPatientBody(w http.ResponseWriter, r *http.Request) *patientBody {
-	b := &patientBody{r.Body, http.NewResponseController(w), r.ProtoMajor >= 2}
+	b := &patientBody{ReadCloser: r.Body, conn: http.NewResponseController(w), http2: r.ProtoMajor >= 2}
 	if !b.http2 {
 		b.until(bodyStall)
 	}
@@ -145,8 +164,11 @@ func newPatientBody(w http.ResponseWriter, r *http.Request) *patientBody {
 
 func (b *patientBody) Read(p []byte) (int, error) {
 	b.until(bodyStall)
+	if b.retired.Load() { // after the deadline was set: Retire sets another after it said so
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF || b.http2 { // there the deadline ends the body also while nobody reads
+	if (err == io.EOF || b.http2) && !b.retired.Load() { // there the deadline ends the body also while nobody reads
 		_ = b.conn.SetReadDeadline(time.Time{})
 	}
 	return n, err

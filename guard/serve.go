@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"sallyport.dev/guard/internal/channel"
@@ -55,11 +56,13 @@ func (g *Guard) Serve(ctx context.Context, l net.Listener, handler http.Handler)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	drain := make(chan struct{})
+	run := &serving{drain: make(chan struct{})}
 	srv := &http.Server{
-		Handler:           svid.Retire(g.Protect(handler)),
-		ConnContext:       g.ConnContext,
-		BaseContext:       func(net.Listener) context.Context { return withDrain(context.WithoutCancel(ctx), drain) },
+		Handler:     svid.Retire(g.Protect(handler)),
+		ConnContext: g.ConnContext,
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.WithoutCancel(ctx), servingKey{}, run)
+		},
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
@@ -87,12 +90,14 @@ func (g *Guard) Serve(ctx context.Context, l net.Listener, handler http.Handler)
 	case end = <-g.lost(ctx):
 	case <-ctx.Done():
 	}
-	close(drain)
+	close(run.drain)
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	if err := srv.Shutdown(patience); err != nil {
 		_ = srv.Close()
 		end = errors.Join(end, fmt.Errorf("guard: requests under way were cut: %w", err))
+	} else {
+		run.await(patience)
 	}
 	<-done
 	return end
@@ -121,10 +126,19 @@ func (g *Guard) innerTLS() *tls.Config {
 		if !mayEnter(nameOf(p.ID)) {
 			return errors.New("neither the gateway nor a service")
 		}
-		return g.place(p.ID)
+		return nil
 	})
 	cfg.NextProtos = []string{"h2", "http/1.1"}
 	return cfg
+}
+
+// admit is svid.Conns.Admit.
+func (g *Guard) admit(p svid.Peer) error {
+	err := g.place(p.ID)
+	if err != nil {
+		g.turnedAway.say(fmt.Sprintf("%s: %v", p.ID, err))
+	}
+	return err
 }
 
 // place says why a caller gets no further connection: any workload of the zone
@@ -196,23 +210,40 @@ func (g *Guard) lost(ctx context.Context) <-chan error {
 	return tell
 }
 
-type drainKey struct{}
+// serving is one run of Serve, as its requests know it.
+type serving struct {
+	drain chan struct{}  // closed when the server begins to drain
+	taken sync.WaitGroup // connections that handlers took over
+}
 
-func withDrain(ctx context.Context, drain <-chan struct{}) context.Context {
-	return context.WithValue(ctx, drainKey{}, drain)
+type servingKey struct{}
+
+func servingFrom(ctx context.Context) *serving {
+	s, _ := ctx.Value(servingKey{}).(*serving)
+	return s
+}
+
+// await waits for the handlers that took a connection over; their server does not.
+func (s *serving) await(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { s.taken.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // untilDrain returns a context that ends when the server begins to drain: a
 // stream would go on for ever.
 func untilDrain(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	drain, _ := ctx.Value(drainKey{}).(<-chan struct{})
-	if drain == nil {
+	s := servingFrom(ctx)
+	if s == nil {
 		return ctx, cancel
 	}
 	go func() {
 		select {
-		case <-drain:
+		case <-s.drain:
 			cancel()
 		case <-ctx.Done():
 		}

@@ -21,15 +21,19 @@ type sparse struct {
 }
 
 func (s *sparse) Write(line []byte) (int, error) {
+	const most = 512
+	s.say(string(bytes.TrimSpace(line[:min(len(line), most)])))
+	return len(line), nil
+}
+
+func (s *sparse) say(cause string) {
 	now := s.clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.last.IsZero() && now.Sub(s.last) < sparseEvery {
 		s.skipped++
-		return len(line), nil
+		return
 	}
-	const most = 512
-	s.log.Info("guard: connection refused or broken", "cause", string(bytes.TrimSpace(line[:min(len(line), most)])), "skipped", s.skipped)
+	s.log.Info("guard: connection refused or broken", "cause", cause, "skipped", s.skipped)
 	s.last, s.skipped = now, 0
-	return len(line), nil
 }

@@ -25,6 +25,7 @@ func (r *reader) check(z *Zone) {
 		}
 	}
 	r.checkConflicts(z)
+	r.checkExports(z)
 }
 
 // door is any listener of the zone, for what all have in common.
@@ -96,9 +97,7 @@ func (r *reader) checkIdentity(z *Zone) {
 	} else if s.Remember < s.Absolute {
 		r.fail(r.at("identity.sessions").value, fmt.Sprintf("sessions: remember (%s) is shorter than absolute (%s)", FormatDuration(s.Remember), FormatDuration(s.Absolute)), "a remembered session lives longer than others")
 	}
-	for _, p := range i.Providers {
-		r.checkProvider(p)
-	}
+	r.checkProviders(z)
 	seen := map[string]bool{}
 	for n, c := range i.Clients {
 		path := fmt.Sprintf("identity.clients[%d]", n)
@@ -110,32 +109,6 @@ func (r *reader) checkIdentity(z *Zone) {
 			if !safeRedirect(uri) {
 				r.fail(r.at(fmt.Sprintf("%s.redirect_uris[%d]", path, k)).value, "redirect_uris: plain http to another host", "write https://")
 			}
-		}
-	}
-}
-
-// checkProvider makes sure that a provider has what its kind needs, and nothing
-// that its kind ignores.
-func (r *reader) checkProvider(p Provider) {
-	path := pathOf("identity.providers", p.Name)
-	for _, k := range []struct {
-		name    string
-		written bool
-		kinds   []string
-	}{
-		{"issuer", p.Issuer != "", []string{"oidc", "saml", "bearer"}},
-		{"audience", p.Audience != "", []string{"bearer"}},
-		{"client_id", p.ClientID != "", []string{"oidc", "github"}},
-		{"client_secret", p.ClientSecret != nil, []string{"oidc", "github"}},
-	} {
-		needed := isOneOf(p.Kind, k.kinds)
-		_, failed := r.places[path+"."+k.name]
-		switch {
-		case p.Kind == "" || needed == k.written:
-		case needed && !failed:
-			r.fail(r.at(path).key, fmt.Sprintf("provider %s of kind %s has no %s", p.Name, p.Kind, k.name), "write "+k.name)
-		case !needed:
-			r.fail(r.at(path+"."+k.name).key, fmt.Sprintf("provider %s of kind %s takes no %s", p.Name, p.Kind, k.name), "remove it")
 		}
 	}
 }

@@ -119,6 +119,10 @@ func (r *reader) checkForm(rt *Route, path string) {
 		r.fail(stream, "stream: websocket starts with GET", "declare GET "+rt.Path)
 	case rt.Stream == StreamGRPC && rt.Method != "POST":
 		r.fail(stream, "stream: grpc is POST", "declare POST "+rt.Path)
+	case rt.Stream == StreamWebSocket && rt.CORS != nil:
+		r.fail(r.at(path+".cors").key, "cors on stream: websocket: browsers ask for no leave there; with a cookie only the zone's own pages may open it", "remove cors")
+	case rt.Stream == StreamGRPC && rt.Upload != nil:
+		r.fail(r.at(path+".upload").key, "upload on stream: grpc: a call is many messages and no upload", "remove upload, or stream")
 	}
 	if rt.Upload != nil && !isOneOf(rt.Method, []string{"POST", "PUT", "PATCH"}) {
 		r.fail(r.at(path+".upload").key, "upload on "+rt.Method+", which has no body", "remove upload, or declare POST, PUT or PATCH")

@@ -215,7 +215,7 @@ func (d *difference) identity(before, after *Zone) {
 	})
 	for _, now := range a.Providers {
 		if n := slices.Index(providerNames(b), now.Name); n >= 0 {
-			d.value(providerText(b.Providers[n]), providerText(now), "users of "+now.Name, "identity provider")
+			d.provider(b.Providers[n], now)
 		}
 	}
 	for _, now := range a.Clients {
@@ -234,10 +234,6 @@ func (d *difference) client(was, now Client) {
 	d.value(was.Kind, now.Kind, who, "kind")
 	d.set(was.RedirectURIs, now.RedirectURIs, func(dir Direction, uri string) { d.add(dir, who, "redirect to "+uri+" "+words(dir)) })
 	d.set(was.Scopes, now.Scopes, func(dir Direction, scope string) { d.add(dir, who, "scope "+scope+" "+words(dir)) })
-}
-
-func providerText(p Provider) string {
-	return strings.Join(slices.DeleteFunc([]string{p.Kind, p.Issuer, p.Audience, p.ClientID}, func(s string) bool { return s == "" }), ", ")
 }
 
 func providerNames(i Identity) []string {

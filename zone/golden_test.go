@@ -107,7 +107,14 @@ func report(z *Zone, err error) string {
 	for _, l := range z.Listeners {
 		fmt.Fprintf(&b, "  %s %s hosts %s\n", l.Name, l.Address, strings.Join(l.Hosts, " "))
 	}
-	fmt.Fprintf(&b, "  admin %s\n  control %s\n  identity on %s\naccess\n", z.Admin, z.Control, z.Identity.Listener)
+	fmt.Fprintf(&b, "  admin %s\n  control %s\n  identity on %s\n", z.Admin, z.Control, z.Identity.Listener)
+	if len(z.Identity.Providers) > 0 {
+		b.WriteString("providers\n")
+	}
+	for _, p := range z.Identity.Providers {
+		fmt.Fprintf(&b, "  %s: %s\n", p.Name, p)
+	}
+	b.WriteString("access\n")
 	for _, row := range z.Access() {
 		fmt.Fprintf(&b, "  %s | %s %s | %s | %s | %s\n", row.Listener, row.Method, row.Path, row.Service, row.Who, row.Limit)
 	}

@@ -14,8 +14,7 @@ func identityType() typ[Identity] {
 			laterIf(isTrue, StopsServe, "second factors are not there yet, so none can be required"),
 		key("mail", optional(mailType()), func(i *Identity) **Mail { return &i.Mail }, "how accounts are verified and recovered").
 			later(Listed, "mail is not there yet: open registration answers 503 zone.not_enforced"),
-		key("providers", providersType(), func(i *Identity) *[]Provider { return &i.Providers }, "the allowlist of identity providers, by name").
-			later(Listed, "identity providers are not there yet: nobody logs in through them"),
+		key("providers", providersType(), func(i *Identity) *[]Provider { return &i.Providers }, "the allowlist of identity providers, by name"),
 		key("sessions", sessionsType(), func(i *Identity) *Sessions { return &i.Sessions }, "lifetimes of sessions"),
 		key("password", passwordType(), func(i *Identity) *time.Duration { return &i.PasswordMax }, "rules beyond the built-in ones").
 			later(Listed, "ageing of passwords is not there yet"),
@@ -45,23 +44,6 @@ func sessionsType() typ[Sessions] {
 func passwordType() typ[time.Duration] {
 	return object("password", "{max_age: DURATION}",
 		key("max_age", duration(), func(d *time.Duration) *time.Duration { return d }, "a password must be changed after so long; NIST 800-63B advises against it").says("none"))
-}
-
-func providersType() typ[[]Provider] {
-	issuer := webURL("issuer", "an https url, such as https://accounts.google.com", "https")
-	provider := object("identity provider", "kind, issuer and client",
-		key("kind", oneOf("kind of provider", plainWords("oidc", "github", "saml", "bearer")), func(p *Provider) *string { return &p.Kind },
-			"what it speaks; `bearer`: JWTs of the issuer count as `user`, for moving in").must(),
-		key("issuer", issuer, func(p *Provider) *string { return &p.Issuer }, "who issues; not for github"),
-		key("audience", text(), func(p *Provider) *string { return &p.Audience }, "the audience that its tokens must name (bearer)"),
-		key("client_id", text(), func(p *Provider) *string { return &p.ClientID }, "the zone's id at the provider (oidc, github)"),
-		key("client_secret", optional(secret()), func(p *Provider) **Secret { return &p.ClientSecret }, "the zone's secret at the provider (oidc, github)"),
-	)
-	return object("providers", "providers by name",
-		&each[[]Provider, string, Provider]{name(), provider, "an identity provider", func(all *[]Provider, name string, _ Pos, p Provider) {
-			p.Name = name
-			*all = append(*all, p)
-		}})
 }
 
 func clientType() typ[Client] {

@@ -26,8 +26,7 @@ func mapType() typ[mapFile] {
 		key("policies", oneOrList(glob()), func(m *mapFile) *[]string { return &m.Policies }, "files of Cedar policies, which further restrict access").
 			later(StopsServe, "policies are not there yet, and without them more would be allowed than is meant"),
 		key("store", storeType(), func(m *mapFile) *Store { return &m.Store }, "where state is kept").says("embedded"),
-		key("export", list(exportType()), func(m *mapFile) *[]Export { return &m.Export }, "where records go besides the journal").
-			later(Listed, "exporters are not there yet: records stay in the journal"),
+		key("export", list(exportType()), func(m *mapFile) *[]Export { return &m.Export }, "where records go besides the journal"),
 		key("journal", journalType(), func(m *mapFile) *Journal { return &m.Journal }, "how much of the record of requests is kept"),
 		key("revocation_grace", duration(), func(m *mapFile) *time.Duration { return &m.RevocationGrace },
 			"a gateway that hears nothing of revocations for so long asks for each request").is("5s"),
@@ -78,31 +77,9 @@ func trafficType() typ[Traffic] {
 
 func storeType() typ[Store] {
 	return object("store", "embedded, or postgres and valkey",
-		key("postgres", optional(secret()), func(s *Store) **Secret { return &s.Postgres }, "url of a PostgreSQL database for accounts, sessions, keys").
-			later(StopsServe, "PostgreSQL as store is not there yet; leave the store embedded"),
-		key("valkey", optional(secret()), func(s *Store) **Secret { return &s.Valkey }, "url of a Valkey for counters, nonces, broadcast").
-			later(StopsServe, "Valkey as store is not there yet; leave the store embedded"),
+		key("postgres", optional(secret()), func(s *Store) **Secret { return &s.Postgres }, "url of a PostgreSQL database for accounts, sessions, keys"),
+		key("valkey", optional(secret()), func(s *Store) **Secret { return &s.Valkey }, "url of a Valkey or Redis for counters, nonces, broadcast"),
 	)
-}
-
-func exportType() typ[Export] {
-	type sinks struct{ otlp, jsonl, syslog, webhook string }
-	web := webURL("url", "a url without login or query, such as https://logs.example/v1/logs", "https", "http")
-	log := webURL("syslog url", "udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT", "udp", "tcp", "tls")
-	of := object("export", "one of otlp, jsonl, syslog, webhook",
-		key("otlp", web, func(s *sinks) *string { return &s.otlp }, "an OpenTelemetry collector"),
-		key("jsonl", filePath(), func(s *sinks) *string { return &s.jsonl }, "a file of JSON lines"),
-		key("syslog", log, func(s *sinks) *string { return &s.syslog }, "a syslog receiver (RFC 5424)"),
-		key("webhook", web, func(s *sinks) *string { return &s.webhook }, "receives JSON"),
-	)
-	return oneKey(convert(of, func(s sinks) Export {
-		for _, e := range []Export{{"otlp", s.otlp}, {"jsonl", s.jsonl}, {"syslog", s.syslog}, {"webhook", s.webhook}} {
-			if e.Target != "" {
-				return e
-			}
-		}
-		return Export{}
-	}))
 }
 
 func journalType() typ[Journal] {

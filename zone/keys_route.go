@@ -29,8 +29,8 @@ func routeType() typ[Route] {
 		key("proof", oneOf("proof", proofWords()), func(rt *Route) *Proof { return &rt.Proof }, "how a forwarded request proves itself").says("the service's"),
 		key("once", boolean(), func(rt *Route) *bool { return &rt.Once }, "a replay is refused across replicas; fails closed").is("false").
 			laterIf(isTrue, RefusesRoute, notYet("replay protection")),
-		key("stream", oneOf("stream", streamWords()), func(rt *Route) *Stream { return &rt.Stream }, "the answer is not bounded by time; without it Upgrade is removed").
-			laterIf(func(s Stream) bool { return s != StreamSSE }, RefusesRoute, notYet("streaming other than sse")),
+		key("stream", oneOf("stream", streamWords()), func(rt *Route) *Stream { return &rt.Stream }, "what passes is not bounded by time, but ends with its credential and after the listener's `idle` of silence. `sse`: an answer of text/event-stream. "+
+			"`websocket` (GET): the opening handshake over HTTP/1.1, and nothing else. `grpc` (POST): calls over HTTP/2, which the service must speak too. Without it Upgrade is removed"),
 		key("params", paramsType(), func(rt *Route) *[]Param { return &rt.Params }, "types of path and query values; others are refused"),
 		key("upload", uploadType(), func(rt *Route) **Upload { return &rt.Upload }, "what may be uploaded; it is scanned").
 			later(RefusesRoute, notYet("scanning of uploads")),

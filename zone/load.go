@@ -164,6 +164,9 @@ func (r *reader) checkFiles(base string, m *mapFile) {
 		check(path+".certificate.key", l.Certificate.Key)
 		check(path+".client_ca", l.ClientCA)
 	}
+	for _, p := range m.Identity.Providers {
+		check(pathOf("identity.providers", p.Name)+".ca", p.CA)
+	}
 }
 
 func inFolder(base, file string) string {

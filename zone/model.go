@@ -9,9 +9,11 @@ import (
 // names bound, slices sorted. It is immutable: every part reads it, none
 // changes it, and a reload makes a new one.
 type Zone struct {
-	Name     string // trust domain, e.g. shop.example; issuer https://NAME
-	File     string `json:"-"` // path of the map as it was opened
-	Revision string `json:"-"` // hex SHA-256 of the resolved model: equal maps have equal revisions
+	Name     string   // trust domain, e.g. shop.example; issuer https://NAME
+	File     string   `json:"-"` // path of the map as it was opened
+	Revision string   `json:"-"` // hex SHA-256 of the resolved model: equal maps have equal revisions
+	Files    []string `json:"-"` // that were read: the map and what it includes
+	Includes []string `json:"-"` // patterns of the latter
 
 	Listeners []*Listener // outside listeners, sorted by name; never admin or control
 	Admin     string      // host:port of the admin listener
@@ -148,10 +150,22 @@ type Sessions struct {
 type Provider struct {
 	Name         string
 	Kind         string // oidc, github, saml, bearer
-	Issuer       string
-	Audience     string
+	Issuer       string // exactly what its tokens say
+	Audience     string // bearer, as all below but the client's
+	JWKS         string // where its keys are; empty: its discovery document says
+	Algorithms   []string
+	Roles        *RoleMap // nil: its users have no roles
+	Clients      []string // who may have asked for the token; empty: any
+	CA           string   // PEM file, the only roots for its TLS; empty: the system's
 	ClientID     string
 	ClientSecret *Secret
+}
+
+// RoleMap makes roles of the zone from a claim. Values that are not in it are
+// no roles.
+type RoleMap struct {
+	Claim string              // a name, or a JSON pointer when it starts with /
+	Map   map[string][]string // roles by value of the claim, sorted
 }
 
 // Client is an OAuth client.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 )
 
@@ -31,7 +32,10 @@ const (
 // finish turns what was read into the model, or into all that is wrong with it.
 func (r *reader) finish(file, base string, m *mapFile) (*Zone, error) {
 	z := &m.Zone
-	z.File = file
+	z.File, z.Files = file, r.files
+	for _, pattern := range m.includes {
+		z.Includes = append(z.Includes, filepath.Join(globLiteral(filepath.Dir(file)), pattern))
+	}
 	r.bind(m)
 	if r.bounded(z) {
 		r.check(z)
@@ -100,6 +104,11 @@ func (r *reader) bind(m *mapFile) {
 	if z.Identity.Listener == "" {
 		z.Identity.Listener = z.identityListener()
 	}
+	for n := range z.Identity.Providers {
+		if p := &z.Identity.Providers[n]; p.Kind == bearerKind && len(p.Algorithms) == 0 {
+			p.Algorithms = defaultAlgorithms()
+		}
+	}
 	for _, s := range z.Services {
 		_, s.ProofWritten = r.places[servicePath(s)+".proof"]
 		for _, rt := range s.Routes {
@@ -134,6 +143,9 @@ func (z *Zone) sort() {
 		slices.SortFunc(l.TrustedProxies, netip.Prefix.Compare)
 	}
 	slices.SortFunc(z.Identity.Providers, func(a, b Provider) int { return cmp.Compare(a.Name, b.Name) })
+	for _, p := range z.Identity.Providers {
+		p.sort()
+	}
 	slices.SortFunc(z.Identity.Clients, func(a, b Client) int { return cmp.Compare(a.ID, b.ID) })
 	for _, c := range z.Identity.Clients {
 		slices.Sort(c.RedirectURIs)
@@ -207,8 +219,10 @@ func (z *Zone) locate(base string) {
 	if z.Identity.Mail != nil {
 		secret(&z.Identity.Mail.SMTP)
 	}
-	for _, p := range z.Identity.Providers {
+	for n := range z.Identity.Providers {
+		p := &z.Identity.Providers[n]
 		secret(p.ClientSecret)
+		p.CA = inFolder(base, p.CA)
 	}
 	z.Identity.Theme = inFolder(base, z.Identity.Theme)
 	for _, s := range z.Services {

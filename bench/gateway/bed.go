@@ -28,14 +28,15 @@ type bed struct {
 	dir      string
 	profile  string // file for the CPU profile of sallyport; empty: none
 	upstream *exec.Cmd
+	workload
 }
 
-func newBed(ctx context.Context, profile string) (*bed, error) {
+func newBed(ctx context.Context, profile string, w workload) (*bed, error) {
 	dir, err := os.MkdirTemp("", "sallyport-bench-")
 	if err != nil {
 		return nil, err
 	}
-	b := &bed{dir: dir, profile: profile}
+	b := &bed{dir: dir, profile: profile, workload: w}
 	if err := b.fill(ctx); err != nil {
 		b.close()
 		return nil, err
@@ -52,6 +53,9 @@ func (b *bed) fill(ctx context.Context) error {
 		return err
 	}
 	if err := os.WriteFile(b.path("zone.yaml"), []byte(benchMap), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(b.path("answer.json"), []byte(`{"products":"`+strings.Repeat("x", max(0, b.size-16))+`"}`), 0o600); err != nil {
 		return err
 	}
 	if err := os.WriteFile(b.path("load.lua"), []byte(loadScript), 0o600); err != nil {
@@ -179,8 +183,11 @@ func (b *bed) measure(ctx context.Context, c *contender, p plan) (result, error)
 	return r, err
 }
 
-// load runs wrk on the other core.
+// load runs wrk on the other core, or h2load where wrk cannot.
 func (b *bed) load(ctx context.Context, c *contender, seconds, connections int) (result, error) {
+	if b.http2 || b.rate > 0 {
+		return b.loadH2(ctx, c, seconds, connections)
+	}
 	cmd := exec.CommandContext(ctx, "taskset", "-c", otherCore, "wrk", "-t1", "-c"+strconv.Itoa(connections), "-d"+strconv.Itoa(seconds)+"s", // #nosec G204 -- fixed program
 		"-s", b.path("load.lua"), "https://"+strings.Replace(c.address, "127.0.0.1", "localhost", 1)+"/products")
 	if c.tokens {

@@ -34,7 +34,7 @@ http {
   keepalive_requests 10000000;
   upstream service { server ` + to + `; keepalive 256; keepalive_requests 10000000; }
   server {
-    listen 127.0.0.1:18441 ssl;
+    listen 127.0.0.1:18441 ssl http2;
     ssl_certificate ` + b.path("cert.pem") + `; ssl_certificate_key ` + b.path("key.pem") + `; ssl_protocols TLSv1.3;
     location / { proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; }
   }
@@ -43,15 +43,19 @@ http {
 	return b.nginx(ctx, "nginx.conf", conf, gatewayCore)
 }
 
-// startUpstream runs the service behind all of them: nginx that answers 200
-// bytes of JSON from memory.
+// startUpstream runs the service behind all of them: nginx that answers some
+// JSON from memory, or where it is large from a file that is.
 func startUpstream(ctx context.Context, b *bed) (*exec.Cmd, error) {
+	answer := `return 200 '{"products":"` + strings.Repeat("x", max(0, b.size-16)) + `"}';`
+	if b.size > 2000 {
+		answer = "root " + b.dir + "; open_file_cache max=10; open_file_cache_valid 1h; try_files /answer.json =404;"
+	}
 	conf := `daemon off; worker_processes 1; pid ` + b.path("up.pid") + `; error_log ` + b.path("up.err") + ` warn;
 events { worker_connections 4096; }
 http {
   access_log off; keepalive_requests 10000000; default_type application/json;
   client_body_temp_path ` + b.path("u1") + `; proxy_temp_path ` + b.path("u2") + `; fastcgi_temp_path ` + b.path("u3") + `; uwsgi_temp_path ` + b.path("u4") + `; scgi_temp_path ` + b.path("u5") + `;
-  server { listen ` + upstream + `; location / { return 200 '{"products":"` + strings.Repeat("x", 184) + `"}'; } }
+  server { listen ` + upstream + `; location / { ` + answer + ` } }
 }
 `
 	return b.nginx(ctx, "up.conf", conf, otherCore)

@@ -16,6 +16,11 @@
 // proxy in plain. The inner door runs on the other core; its CPU is a column of
 // its own.
 //
+// Other loads, for all contenders alike: -http2 (16 connections of 4 streams),
+// -size BYTES of the answer's body, -rate N requests a second instead of as many
+// as there can be, -sessions N live ones, of which the load uses -of. They need
+// h2load (Debian: nghttp2-client), which sends one session's token only.
+//
 // With -profile FILE it runs sallyport alone and writes its CPU profile, for go
 // tool pprof.
 package main
@@ -39,6 +44,12 @@ func main() {
 	connections := flag.Int("connections", 64, "connections of the load")
 	only := flag.String("only", "", "comma-separated names of the gateways to run")
 	inner := flag.Bool("inner", false, "measure the hop through an inner door")
+	load := workload{}
+	flag.BoolVar(&load.http2, "http2", false, "load over HTTP/2")
+	flag.IntVar(&load.size, "size", 200, "bytes of the answer's body")
+	flag.IntVar(&load.rate, "rate", 0, "requests a second; 0: as many as there can be")
+	flag.IntVar(&load.sessions, "sessions", 1000, "live sessions")
+	flag.IntVar(&load.used, "of", 1000, "sessions that the load uses")
 	awake := flag.Bool("awake", false, "keep idle cores awake for all contenders (Linux, as root)")
 	profile := flag.String("profile", "", "run sallyport alone for a round and write its CPU profile to this file")
 	proxy := flag.String("reverseproxy", "", "(inner use) run Go's bare ReverseProxy: listen,upstream[,cert,key]")
@@ -48,11 +59,13 @@ func main() {
 		return
 	}
 	if *awake {
-		fatal(keepAwake())
+		release, err := keepAwake()
+		fatal(err)
+		defer release()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	p := plan{rounds: *rounds, seconds: *seconds, connections: *connections, only: *only, inner: *inner, awake: *awake}
+	p := plan{workload: load, rounds: *rounds, seconds: *seconds, connections: *connections, only: *only, inner: *inner, awake: *awake}
 	if *profile != "" {
 		var err error
 		p.profile, err = filepath.Abs(*profile)
@@ -69,8 +82,17 @@ func fatal(err error) {
 	}
 }
 
+// workload is what the load is like.
+type workload struct {
+	http2          bool
+	size           int // bytes of an answer's body
+	rate           int // requests a second; 0: closed loop
+	sessions, used int
+}
+
 // plan is what to run.
 type plan struct {
+	workload
 	rounds, seconds, connections int
 	only                         string
 	profile                      string // file for the CPU profile of sallyport; empty: none
@@ -104,7 +126,7 @@ func run(ctx context.Context, p plan) error {
 			return fmt.Errorf("%s is needed (Debian: nginx-light, wrk, util-linux): %w", tool, err)
 		}
 	}
-	b, err := newBed(ctx, p.profile)
+	b, err := newBed(ctx, p.profile, p.workload)
 	if err != nil {
 		return err
 	}

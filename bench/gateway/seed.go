@@ -13,9 +13,6 @@ import (
 	"sallyport.dev/zone"
 )
 
-// sessions is how many sessions the load comes with.
-const sessions = 1000
-
 // noSessions stands in for the sessions that the account service would make:
 // the seed makes them itself, without a thousand password hashes.
 type noSessions struct{ identity.Sessions }
@@ -40,8 +37,9 @@ func (b *bed) seed(ctx context.Context) error {
 		return err
 	}
 	var tokens strings.Builder
+	n := 0
 	made := session.New(db, z.Identity.Sessions, time.Now)
-	for i := range sessions / session.MaxPerUser {
+	for i := range max(1, b.sessions/session.MaxPerUser) {
 		u, err := accounts.AddUser(ctx, fmt.Sprintf("user%d@bench.example", i), "a long enough passphrase", nil)
 		if err != nil {
 			return err
@@ -51,7 +49,9 @@ func (b *bed) seed(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			tokens.WriteString(token + "\n")
+			if n++; n <= b.used {
+				tokens.WriteString(token + "\n")
+			}
 		}
 	}
 	return os.WriteFile(b.path("tokens"), []byte(tokens.String()), 0o600)

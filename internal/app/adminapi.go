@@ -3,32 +3,6 @@ package app
 // The bodies of the admin API, as the command line and the admin socket speak
 // them. Times are RFC 3339 UTC; empty means never or none.
 
-// Status is the answer of GET /v1/status.
-type Status struct {
-	Ready     bool             `json:"ready"`
-	NotReady  []string         `json:"not_ready,omitempty"` // what it waits for
-	Zone      string           `json:"zone"`
-	Revision  string           `json:"revision"`
-	Version   string           `json:"version"`
-	Started   string           `json:"started"`
-	Listeners []ListenerStatus `json:"listeners"`
-	Services  []ServiceStatus  `json:"services"`
-	Notices   int              `json:"notices"` // declared and not enforced yet, or weak: see `check`
-}
-
-// ListenerStatus is one open listener.
-type ListenerStatus struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-}
-
-// ServiceStatus counts a service's instances.
-type ServiceStatus struct {
-	Name      string `json:"name"`
-	Instances int    `json:"instances"`
-	Healthy   int    `json:"healthy"`
-}
-
 // NewUser is the body of POST /v1/users.
 type NewUser struct {
 	Email    string   `json:"email"`

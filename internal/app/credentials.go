@@ -3,8 +3,10 @@ package app
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"sallyport.dev/internal/bearer"
 	"sallyport.dev/internal/gateway"
 	"sallyport.dev/internal/identity"
 	"sallyport.dev/internal/policy"
@@ -19,6 +21,7 @@ import (
 type credentials struct {
 	sessions *session.Sessions
 	identity *identity.Identity
+	issuers  atomic.Pointer[bearer.Issuers] // of the map in force; others than this zone
 	clock    func() time.Time
 }
 
@@ -50,6 +53,8 @@ func (c *credentials) Authenticate(ctx context.Context, cred gateway.Credential)
 			until = c.clock().Add(24 * time.Hour)
 		}
 		return p, until, err
+	case strings.Count(value, ".") == 2 && cred.Kind == gateway.BearerCredential: // a JWT; ours have no dot
+		return c.issuers.Load().Verify(ctx, value)
 	}
 	return policy.Principal{}, time.Time{}, problem.New(problem.AuthInvalid, nil)
 }

@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"sallyport.dev/internal/gateway"
-	"sallyport.dev/internal/kv"
+	"sallyport.dev/internal/identity"
 	"sallyport.dev/internal/pki"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/internal/svid"
@@ -18,29 +20,28 @@ import (
 // openGateway builds the outer door.
 func (s *system) openGateway(ctx context.Context, _ Options) error {
 	var err error
-	s.minter, err = token.NewMinter(token.Config{Zone: s.zone.Name, Issuer: s.zone.Issuer(), Workload: "spiffe://" + s.zone.Name + "/gateway", Signers: s.ring, Clock: s.clock})
+	s.minter, err = token.NewMinter(token.Config{Zone: s.zone().Name, Issuer: s.zone().Issuer(), Workload: "spiffe://" + s.zone().Name + "/gateway", Signers: s.ring, Clock: s.clock})
 	if err != nil {
 		return err
 	}
-	certificates := map[string]gateway.Certificates{}
-	for _, l := range s.zone.Listeners {
-		source, err := s.certificate(ctx, l)
-		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
-		}
-		certificates[l.Name] = source
+	s.certificates, err = s.certify(ctx, s.zone(), nil)
+	if err != nil {
+		return err
 	}
-	s.seen = newRemembered(s.creds, s.clock)
-	s.kv = kv.NewMemory(s.clock, maxKeys)
+	s.startCertificates(s.certificates)
+	s.seen = newRemembered(s.creds, s.clock, s.fresh)
+	if err := s.openCounters(ctx); err != nil {
+		return err
+	}
 	source, err := s.newIdentity(ctx, svid.GatewayName)
 	if err != nil {
 		return err
 	}
 	s.gateway, err = gateway.New(gateway.Config{
-		Zone: s.zone, Certificates: certificates, Locals: s.locals(),
+		Zone: s.zone(), Certificates: sourcesOf(s.certificates), Locals: localsOf(s.zone(), s.identity),
 		Auth: s.creds, Tokens: &exchange{credentials: s.seen, minter: s.minter},
-		Identity: source, Spool: s.folder.path("spool"),
-		Journal: s.journal, Limiter: s.kv, Metrics: s.metrics, Log: s.log, Clock: s.clock,
+		Fresh: s.fresh, Identity: source, Spool: s.folder.path("spool"),
+		Journal: s.journal, Limiter: s.limits, Metrics: s.metrics, Log: s.log, Clock: s.clock,
 	})
 	if err != nil {
 		return err
@@ -58,6 +59,8 @@ func (s *system) forget(r store.Revocation) {
 		s.gateway.Forget(r.Credential)
 	case store.KindSubject:
 		s.gateway.ForgetSubject(r.Subject)
+	default: // all, and whatever this version does not know
+		s.gateway.ForgetAll()
 	}
 }
 
@@ -65,7 +68,7 @@ func (s *system) forget(r store.Revocation) {
 // address is taken does not serve at all. They accept when run serves them.
 func (s *system) openListeners(ctx context.Context) error {
 	s.doors = map[string]net.Listener{}
-	for _, l := range s.zone.Listeners {
+	for _, l := range s.zone().Listeners {
 		door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
 		if err != nil {
 			return fmt.Errorf("listener %s: %w", l.Name, err)
@@ -98,30 +101,65 @@ func (o onceClosed) Close() error {
 // maxKeys bounds the counters of limits: clients times routes.
 const maxKeys = 1 << 20
 
-// certificate returns the source of a listener's certificate and lets it renew itself.
-func (s *system) certificate(ctx context.Context, l *zone.Listener) (*pki.Source, error) {
-	if l.Certificate.Kind == zone.CertificateFiles {
-		files, err := pki.Files(ctx, l.Certificate.Cert, l.Certificate.Key, l.Hosts, pki.Options{Clock: s.clock, Log: s.log})
-		if err != nil {
-			return nil, err
-		}
-		s.parts = append(s.parts, part{"certificate of " + l.Name, files.Run})
-		return files, nil
-	}
-	internal, err := s.ca.ServerCertificate(ctx, l.Hosts)
-	if err != nil {
-		return nil, err
-	}
-	s.parts = append(s.parts, part{"certificate of " + l.Name, internal.Run})
-	return internal, nil
+// certificate is where a listener's certificate comes from.
+type certificate struct {
+	gateway.Certificates
+	of    zone.Certificate
+	hosts []string                    // the hosts that it names
+	run   func(context.Context) error // keeps it fresh
+	stop  func()                      // ends that
 }
 
-// locals are the account service's operations as the gateway serves them.
-func (s *system) locals() []gateway.Local {
+// certify finds the certificate of each listener of a map. What those before
+// have is taken over, where the map asks for the same.
+func (s *system) certify(ctx context.Context, z *zone.Zone, before map[string]*certificate) (map[string]*certificate, error) {
+	list := make(map[string]*certificate, len(z.Listeners))
+	for _, l := range z.Listeners {
+		if c := before[l.Name]; c != nil && c.of == l.Certificate && slices.Equal(c.hosts, l.Hosts) {
+			list[l.Name] = c
+			continue
+		}
+		c := &certificate{of: l.Certificate, hosts: l.Hosts}
+		var source *pki.Source
+		var err error
+		if l.Certificate.Kind == zone.CertificateFiles {
+			source, err = pki.Files(ctx, l.Certificate.Cert, l.Certificate.Key, l.Hosts, pki.Options{Clock: s.clock, Log: s.log})
+		} else {
+			source, err = s.ca.ServerCertificate(ctx, l.Hosts)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		c.Certificates, c.run = source, source.Run
+		list[l.Name] = c
+	}
+	return list, nil
+}
+
+// startCertificates keeps those fresh that nobody does yet.
+func (s *system) startCertificates(list map[string]*certificate) {
+	for name, c := range list {
+		if c.stop == nil {
+			c.stop = s.background.add("certificate of "+name, c.run)
+			s.observed.watch("listener "+name, func() (*tls.Certificate, error) { return c.GetCertificate(nil) })
+		}
+	}
+}
+
+func sourcesOf(list map[string]*certificate) map[string]gateway.Certificates {
+	sources := make(map[string]gateway.Certificates, len(list))
+	for name, c := range list {
+		sources[name] = c.Certificates
+	}
+	return sources
+}
+
+// localsOf are the account service's operations as the gateway serves them.
+func localsOf(z *zone.Zone, id *identity.Identity) []gateway.Local {
 	var list []gateway.Local
-	for _, r := range s.identity.Routes() {
+	for _, r := range id.Routes() {
 		list = append(list, gateway.Local{
-			Listener: s.zone.Identity.Listener, Service: "identity", Method: r.Method, Path: r.Path,
+			Listener: z.Identity.Listener, Service: "identity", Method: r.Method, Path: r.Path,
 			Allow: r.Allow, Durable: r.Durable, Body: r.Body, Handler: r.Handler,
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -12,27 +13,33 @@ import (
 	"time"
 
 	"sallyport.dev/internal/control"
-	"sallyport.dev/internal/join"
-	"sallyport.dev/internal/kv"
 	"sallyport.dev/internal/pki"
 	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/workload"
+	"sallyport.dev/zone"
 )
 
 // newIdentity gives a part of this process an identity of the zone and keeps it fresh.
 func (s *system) newIdentity(ctx context.Context, name string) (*svid.Source, error) {
 	source := svid.NewSource(s.clock)
-	identity, err := s.certify(ctx, name)
+	identity, err := s.selfIdentity(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("identity of %s: %w", name, err)
 	}
 	source.Set(identity)
-	s.parts = append(s.parts, part{"identity of " + name, func(ctx context.Context) error { return s.renewIdentity(ctx, name, source) }})
+	s.observed.watch("identity of "+name, func() (*tls.Certificate, error) {
+		own, err := source.Current()
+		if err != nil {
+			return nil, err
+		}
+		return &own.Certificate, nil
+	})
+	s.background.add("identity of "+name, func(ctx context.Context) error { return s.renewIdentity(ctx, name, source) })
 	return source, nil
 }
 
-// certify makes a key and its identity.
-func (s *system) certify(ctx context.Context, name string) (*svid.Identity, error) {
+// selfIdentity makes a key and its identity.
+func (s *system) selfIdentity(ctx context.Context, name string) (*svid.Identity, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -56,7 +63,7 @@ func (s *system) renewIdentity(ctx context.Context, name string, source *svid.So
 			return own.NotAfter
 		},
 		renew: func(ctx context.Context) error {
-			identity, err := s.certify(ctx, name)
+			identity, err := s.selfIdentity(ctx, name)
 			if err == nil {
 				source.Set(identity)
 			}
@@ -66,34 +73,68 @@ func (s *system) renewIdentity(ctx context.Context, name string, source *svid.So
 	return r.run(ctx)
 }
 
+// innerSide is what the inner doors of the zone hold on to.
+type innerSide struct {
+	*control.Control
+	api *workload.Server // nil: the zone serves no Workload API
+}
+
 // openControl opens the control listener and the Workload API where the map
 // has an inner door that needs them.
-func (s *system) openControl(ctx context.Context, o Options) error {
-	if s.zone.Control == "" {
-		return nil
+func (s *system) openControl(ctx context.Context, o Options) (err error) {
+	if s.zone().Control != "" {
+		s.control, err = s.newInnerSide(ctx, s.zone(), s.zone().Control, o)
 	}
-	source, err := s.newIdentity(ctx, svid.ControlName)
+	return err
+}
+
+func (s *system) newInnerSide(ctx context.Context, z *zone.Zone, address string, o Options) (*innerSide, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return err
-	}
-	s.joins = join.New(s.db, s.clock)
-	c := control.New(control.Config{
-		Zone: s.zone, Source: source, CA: s.ca, ParseCSR: pki.ParseCSR, Tokens: s.joins, Minter: s.minter, Keys: s.ring,
-		Journal: s.journal, Counters: s.kv, Nonces: func() kv.Values { return kv.NewMemory(s.clock, maxNonces) }, Clock: s.clock, Log: s.log,
-	})
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone.Control)
-	if err != nil {
-		return fmt.Errorf("control listener: %w", err)
+		return nil, fmt.Errorf("control listener: %w", err)
 	}
 	s.owns(onceClosed{l})
+	source, err := s.newIdentity(ctx, svid.ControlName)
+	if err != nil {
+		return nil, err
+	}
+	c := control.New(control.Config{
+		Zone: z, Source: source, CA: s.ca, ParseCSR: pki.ParseCSR, Tokens: s.joins, Minter: s.minter, Keys: s.ring,
+		Journal: s.journal, Counters: s.limits, Nonces: s.nonces, Clock: s.clock, Log: s.log,
+	})
 	s.owns(c)
-	s.parts = append(s.parts, part{"control listener", func(ctx context.Context) error {
+	api, err := s.openWorkloadAPI(z, o)
+	if err != nil {
+		return nil, err
+	}
+	s.background.add("control listener", func(ctx context.Context) error {
 		srv := newHTTPServer(c.Handler(), s.log)
 		srv.ConnContext = svid.ConnContext
 		srv.RegisterOnShutdown(c.Release)
 		return serveUntil(ctx, srv, c.Listener(l))
-	}})
-	return s.openWorkloadAPI(o)
+	})
+	s.observed.watchGuards(c.Heard)
+	return &innerSide{c, api}, nil
+}
+
+// reload puts another map in force.
+func (i *innerSide) reload(z *zone.Zone) error {
+	i.Reload(z)
+	if i.api == nil {
+		return nil
+	}
+	return i.api.SetEntries(entriesOf(z))
+}
+
+// entriesOf says who may fetch which identity on this host.
+func entriesOf(z *zone.Zone) []workload.Entry {
+	entries := []workload.Entry{}
+	for _, svc := range z.Services {
+		if svc.InnerDoor() {
+			entries = append(entries, workload.Entry{Service: svc.Name, Selectors: svc.Selectors})
+		}
+	}
+	return entries
 }
 
 // maxNonces bounds the signed requests that one service's replicas remember
@@ -106,16 +147,10 @@ const workloadSocket = "workload.sock"
 // openWorkloadAPI gives local processes their identities. Where another zone of
 // this host has the socket already, this zone's services need join tokens, or a
 // run folder of their own: the zone serves all the same.
-func (s *system) openWorkloadAPI(o Options) error {
-	entries := []workload.Entry{}
-	for _, svc := range s.zone.Services {
-		if svc.InnerDoor() {
-			entries = append(entries, workload.Entry{Service: svc.Name, Selectors: svc.Selectors})
-		}
-	}
-	api, err := workload.New(workload.Config{Zone: s.zone.Name, Entries: entries, Issuer: s.ca, UID: os.Geteuid(), Clock: s.clock, Log: s.log})
+func (s *system) openWorkloadAPI(z *zone.Zone, o Options) (*workload.Server, error) {
+	api, err := workload.New(workload.Config{Zone: z.Name, Entries: entriesOf(z), Issuer: s.ca, UID: os.Geteuid(), Clock: s.clock, Log: s.log})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	run := o.Run
 	if run == "" {
@@ -125,14 +160,14 @@ func (s *system) openWorkloadAPI(o Options) error {
 	l, err := workload.Listen(path)
 	if err != nil {
 		if o.Run != "" { // asked for by name
-			return err
+			return nil, err
 		}
 		s.log.Warn("the SPIFFE Workload API is not served: local services need a join token, or name another folder with --run", "socket", path, "error", err)
-		return nil
+		return nil, nil
 	}
 	s.owns(onceClosed{l})
-	s.parts = append(s.parts, part{"workload api", func(ctx context.Context) error { return api.Serve(ctx, l) }})
-	return nil
+	s.background.add("workload api", func(ctx context.Context) error { return api.Serve(ctx, l) })
+	return api, nil
 }
 
 // RunFolder is where sockets for other programs lie when no folder is named.

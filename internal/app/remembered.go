@@ -23,6 +23,7 @@ const (
 type remembered struct {
 	credentials *credentials
 	clock       func() time.Time
+	fresh       func(time.Time) bool // whether revocations made elsewhere are known
 
 	mu         sync.Mutex
 	generation uint64                           // grows with each revocation
@@ -39,8 +40,8 @@ type knownPrincipal struct {
 	until     time.Time
 }
 
-func newRemembered(c *credentials, clock func() time.Time) *remembered {
-	return &remembered{credentials: c, clock: clock, known: make(map[rememberedKey]knownPrincipal)}
+func newRemembered(c *credentials, clock func() time.Time, fresh func(time.Time) bool) *remembered {
+	return &remembered{credentials: c, clock: clock, fresh: fresh, known: make(map[rememberedKey]knownPrincipal)}
 }
 
 // Authenticate is that of the credentials, remembered for a moment. The hash is
@@ -52,7 +53,7 @@ func (r *remembered) Authenticate(ctx context.Context, cred gateway.Credential) 
 	found, ok := r.known[key]
 	generation := r.generation
 	r.mu.Unlock()
-	if ok && now.Before(found.until) {
+	if ok && now.Before(found.until) && r.fresh(now) {
 		return found.principal, nil
 	}
 	p, until, err := r.credentials.Authenticate(ctx, cred)
@@ -78,6 +79,10 @@ func (r *remembered) forget(v store.Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.generation++
+	if v.Kind != store.KindCredential && v.Kind != store.KindSubject { // all, and whatever this version does not know
+		clear(r.known)
+		return
+	}
 	for key, k := range r.known {
 		if v.Kind == store.KindCredential && key.hash == v.Credential || v.Kind == store.KindSubject && k.principal.Subject == v.Subject {
 			delete(r.known, key)

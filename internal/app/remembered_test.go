@@ -16,7 +16,7 @@ import (
 // that was under way at a revocation is not kept.
 func TestRemembered(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	r := newRemembered(&credentials{clock: func() time.Time { return now }}, func() time.Time { return now })
+	r := newRemembered(&credentials{clock: func() time.Time { return now }}, func() time.Time { return now }, func(time.Time) bool { return true })
 	alice := gateway.Credential{Kind: gateway.BearerCredential, Value: obs.Secret("sps_alice")}
 	hash := sha256.Sum256([]byte("sps_alice"))
 	put := func() {

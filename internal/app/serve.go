@@ -10,9 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"sallyport.dev/zone"
@@ -26,6 +26,11 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Ready   func() // called once when all listeners are open; may be nil
+
+	// Map reads the map again for a reload; nil: the zone keeps the map it began
+	// with. It is read when Hangup says so, and when one of its files has changed.
+	Map    func() (*zone.Zone, error)
+	Hangup <-chan os.Signal
 
 	SVIDLife time.Duration // of workload identities; 0: an hour. For benchmarks
 }
@@ -99,24 +104,22 @@ func (s *system) run(ctx context.Context) error {
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopInner()
 
-	var background errgroup.Group
-	for _, p := range s.parts {
-		background.Go(func() error {
-			defer stopDoors()
-			err := p.run(inner)
-			switch {
-			case inner.Err() != nil: // told to
-				return nil
-			case err == nil:
-				err = errors.New("it ended by itself")
-			}
-			return fmt.Errorf("%s: %w", p.name, err)
-		})
+	s.background.run(inner, stopDoors)
+	if s.options.Map != nil {
+		// It ends before the doors do: nothing changes while they drain.
+		watch, stopWatch := context.WithCancel(doors)
+		defer stopWatch()
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			s.watchMap(watch, s.options)
+		}()
+		defer func() { <-watched }()
 	}
 	err := s.gateway.Serve(doors, s.doors)
 	if doors.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
 	stopInner()
-	return errors.Join(err, background.Wait())
+	return errors.Join(err, s.background.wait())
 }

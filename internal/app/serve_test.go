@@ -121,7 +121,7 @@ func TestPartEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = s.close() }()
-			s.parts = append(s.parts, part{"clock", func(context.Context) error { return c.err }})
+			s.background.add("clock", func(context.Context) error { return c.err })
 			if err := s.run(t.Context()); err == nil || err.Error() != c.want {
 				t.Errorf("run = %v, want %q", err, c.want)
 			}

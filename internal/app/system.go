@@ -12,12 +12,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport.dev/internal/bearer"
+	"sallyport.dev/internal/export"
 	"sallyport.dev/internal/gateway"
 	"sallyport.dev/internal/identity"
 	"sallyport.dev/internal/join"
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/keys"
-	"sallyport.dev/internal/kv"
 	"sallyport.dev/internal/logs"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/pki"
@@ -29,45 +30,51 @@ import (
 
 // system is every part of one process, known only to this package.
 type system struct {
-	zone    *zone.Zone
+	current atomic.Pointer[zone.Zone] // the map in force: see zone
 	log     *slog.Logger
 	clock   func() time.Time
 	version string
 	started time.Time
 
-	folder   *folder
-	db       *store.DB
-	root     *keys.Root
-	ring     *keys.Ring
-	ca       *pki.CA
-	journal  *journal.Journal
-	logs     *logs.Log
-	kv       *kv.Memory
+	folder  *folder
+	db      *store.DB
+	root    *keys.Root
+	ring    *keys.Ring
+	ca      *pki.CA
+	journal *journal.Journal
+	logs    *logs.Log
+	engines
 	sessions *session.Sessions
 	identity *identity.Identity
 	creds    *credentials
 	seen     *remembered // what the token service has looked up
 	minter   *token.Minter
-	joins    *join.Tokens // nil: the zone has no control listener
+	joins    *join.Tokens
+	control  *innerSide // nil: the zone has no control listener
 	metrics  *obs.Metrics
 	gateway  *gateway.Gateway
-	doors    map[string]net.Listener // by name of the outside listener
+	doors    map[string]net.Listener // by name of the outside listener, as they were opened
 	draining atomic.Bool             // told to stop, or a part has failed
 
-	parts   []part      // what runs beside the doors
-	closers []io.Closer // closed in the reverse order
+	certificates map[string]*certificate // by name of the outside listener
+	stopIssuers  func()
+	options      Options
+	reloads      reloads
+	observed     observed // what status tells, see watch
+	background   background
+	closers      []io.Closer // closed in the reverse order
 }
 
-// part is something that runs until its context ends.
-type part struct {
-	name string
-	run  func(context.Context) error
-}
+// zone is the map in force.
+func (s *system) zone() *zone.Zone { return s.current.Load() }
 
 // build makes every part of the zone, in the order in which they stand on each
 // other. On an error all that was made is closed again.
 func build(ctx context.Context, z *zone.Zone, o Options) (_ *system, err error) {
-	s := &system{zone: z, log: o.Log, clock: time.Now, version: o.Version, started: time.Now(), metrics: obs.NewMetrics()}
+	s := &system{log: o.Log, clock: time.Now, version: o.Version, started: time.Now(), metrics: obs.NewMetrics()}
+	s.options = o
+	s.current.Store(z)
+	s.reloads.begin(s)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -113,10 +120,9 @@ func (s *system) openState(ctx context.Context, o Options) (err error) {
 	if err := keys.CheckApart(rootKey, s.folder.dir); err != nil {
 		return err
 	}
-	if s.db, err = store.OpenSQLite(ctx, s.folder.path(databaseName)); err != nil {
+	if err := s.openStore(ctx); err != nil {
 		return err
 	}
-	s.owns(s.db)
 	sealed, err := keys.Sealed(ctx, s.db)
 	if err != nil {
 		return err
@@ -132,8 +138,8 @@ func (s *system) openKeys(ctx context.Context, o Options) (err error) {
 	if s.ring, err = keys.NewRing(ctx, s.db, s.root, keys.RingConfig{Name: "txn-token", Clock: s.clock, Log: s.log}); err != nil {
 		return err
 	}
-	s.parts = append(s.parts, part{"inside keys", s.ring.Run})
-	if s.ca, err = pki.OpenCA(ctx, s.db, s.root, s.zone.Name, pki.Options{Clock: s.clock, Log: s.log, SVIDLife: o.SVIDLife}); err != nil {
+	s.background.add("inside keys", s.ring.Run)
+	if s.ca, err = pki.OpenCA(ctx, s.db, s.root, s.zone().Name, pki.Options{Clock: s.clock, Log: s.log, SVIDLife: o.SVIDLife}); err != nil {
 		return err
 	}
 	return writeFile(s.folder.path("ca.pem"), s.ca.RootPEM(), 0o644)
@@ -160,25 +166,61 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 func (s *system) openJournal(_ context.Context, _ Options) (err error) {
 	dir := s.folder.path("journal")
 	s.journal, err = journal.Open(dir, journal.Options{
-		Zone: s.zone.Name, Stages: gateway.Stages(), Retain: s.zone.Journal.Retain, Size: s.zone.Journal.Size, Clock: s.clock, Log: s.log,
+		Zone: s.zone().Name, Stages: gateway.Stages(), Retain: s.zone().Journal.Retain, Size: s.zone().Journal.Size, Clock: s.clock, Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	s.owns(s.journal)
 	s.logs = logs.New(dir)
-	roller := logs.NewRoller(logs.RollerConfig{DB: s.db, Log: s.logs, Source: s.journal, Retain: s.zone.Journal.Retain, Clock: s.clock, Logger: s.log})
-	s.parts = append(s.parts, part{"roll-ups", roller.Run})
+	roller := logs.NewRoller(logs.RollerConfig{DB: s.db, Log: s.logs, Source: s.journal, Retain: s.zone().Journal.Retain, Clock: s.clock, Logger: s.log})
+	s.background.add("roll-ups", roller.Run)
+	if len(s.zone().Export) == 0 {
+		return nil
+	}
+	exports, err := export.New(export.Config{
+		Exports: s.zone().Export, Source: s.journal, Reader: journal.NewReader(dir), Dir: s.folder.path("export"), JSON: logs.AppendJSON,
+		Gatherer: s.metrics.Registry, Registerer: s.metrics.Registry, Version: s.version, Clock: s.clock, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.owns(exports)
+	s.background.add("exports", exports.Run)
 	return nil
 }
 
 // openAccounts opens sessions and the account service.
 func (s *system) openAccounts(_ context.Context, _ Options) (err error) {
-	s.sessions = session.New(s.db, s.zone.Identity.Sessions, s.clock)
-	s.identity, err = identity.New(identity.Config{DB: s.db, Zone: s.zone, Sessions: accountSessions{s.sessions}, Clock: s.clock, Log: s.log})
+	s.sessions = session.New(s.db, s.zone().Identity.Sessions, s.clock)
+	s.identity, err = identity.New(identity.Config{DB: s.db, Zone: s.zone(), Sessions: accountSessions{s.sessions}, Clock: s.clock, Log: s.log})
+	if err != nil {
+		return err
+	}
 	s.creds = &credentials{sessions: s.sessions, identity: s.identity, clock: s.clock}
-	s.parts = append(s.parts, part{"sessions", func(ctx context.Context) error { return s.sessions.Run(ctx, s.log) }}, part{"revocations", s.pruneRevocations})
+	issuers, err := s.newIssuers(s.zone())
+	if err != nil {
+		return err
+	}
+	s.useIssuers(issuers)
+	s.joins = join.New(s.db, s.clock)
+	s.background.add("sessions", func(ctx context.Context) error { return s.sessions.Run(ctx, s.log) })
+	s.background.add("revocations", s.pruneRevocations)
 	return err
+}
+
+// newIssuers makes what knows the outside issuers of a map.
+func (s *system) newIssuers(z *zone.Zone) (*bearer.Issuers, error) {
+	return bearer.New(bearer.Config{Providers: z.Identity.Providers, Before: s.creds.issuers.Load(), Clock: s.clock, Log: s.log})
+}
+
+// useIssuers puts them in force.
+func (s *system) useIssuers(next *bearer.Issuers) {
+	if s.stopIssuers != nil {
+		s.stopIssuers()
+	}
+	s.creds.issuers.Store(next)
+	s.stopIssuers = s.background.add("outside issuers", next.Run)
 }
 
 // pruneRevocations drops revocations that are older than any cache, once an hour.
@@ -211,14 +253,14 @@ func (s *system) pruneOnce(ctx context.Context) error {
 // openAdministration opens the admin listener and, last of all, the admin
 // socket: who reaches it reaches a whole zone.
 func (s *system) openAdministration(ctx context.Context, _ Options) error {
-	tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone.Admin)
+	tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.zone().Admin)
 	if err != nil {
 		return fmt.Errorf("admin listener: %w", err)
 	}
 	l := bounded(tcp, maxConnections)
 	s.owns(onceClosed{l})
-	srv := newHTTPServer(adminHandler(s.zone.Admin, s.metrics, s.waiting), s.log)
-	s.parts = append(s.parts, part{"admin listener", func(ctx context.Context) error { return serveUntil(ctx, srv, l) }})
+	srv := newHTTPServer(adminHandler(s.zone().Admin, s.metrics, s.waiting), s.log)
+	s.background.add("admin listener", func(ctx context.Context) error { return serveUntil(ctx, srv, l) })
 
 	a := newAdminSocket(s.journal, s.log)
 	a.handle("GET /v1/status", s.status)
@@ -230,6 +272,6 @@ func (s *system) openAdministration(ctx context.Context, _ Options) error {
 		return err
 	}
 	s.owns(onceClosed{socket})
-	s.parts = append(s.parts, part{"admin socket", func(ctx context.Context) error { return a.serve(ctx, socket) }})
+	s.background.add("admin socket", func(ctx context.Context) error { return a.serve(ctx, socket) })
 	return nil
 }

@@ -60,6 +60,12 @@ func (c *checkCmd) Run(e *env) error {
 		for _, row := range result.Access {
 			fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\n", row.Listener, row.Method, row.Path, row.Service, row.Who, row.Limit)
 		}
+		if len(z.Identity.Providers) > 0 {
+			fmt.Fprintln(w, "\nPROVIDER\tTAKES")
+			for _, p := range z.Identity.Providers {
+				fmt.Fprintf(w, "%s\t%s\n", p.Name, p)
+			}
+		}
 		if len(result.Notices) > 0 {
 			fmt.Fprintln(w)
 		}

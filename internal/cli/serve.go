@@ -1,18 +1,17 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"sync"
 	"syscall"
 
 	"sallyport.dev/internal/app"
 	"sallyport.dev/internal/obs"
+	"sallyport.dev/zone"
 )
 
 // serveFlags are where a zone keeps its state.
@@ -52,65 +51,12 @@ func (c *serveCmd) Run(e *env) error {
 		return exit{exitRun, err} // no question was asked: nothing runs
 	}
 	o := c.options(e)
-	defer onHangup(func() {
-		o.Log.Error("HUP: this version does not reload the map; stop the zone and start it again")
-	})()
-	return app.Serve(e.ctx, z, o)
-}
-
-// onHangup calls do for each HUP until stop is called. Without it one would end
-// the process.
-func onHangup(do func()) (stop func()) {
+	o.Map = func() (*zone.Zone, error) { return loadZone(c.Zone) }
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
-	var done sync.WaitGroup
-	done.Go(func() {
-		for range hangups {
-			do()
-		}
-	})
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-		done.Wait()
-	}
-}
-
-type statusCmd struct {
-	output
-	dataFlag
-}
-
-func (c *statusCmd) Run(e *env) error {
-	var s app.Status
-	err := c.client().do(e.ctx, "GET", "/v1/status", nil, &s)
-	var refused *refusal
-	if errors.As(err, &refused) { // it runs, and cannot even say how it is
-		return no(fmt.Errorf("not ready: %w", err))
-	}
-	if err != nil {
-		return err
-	}
-	err = c.print(e, s, func(w io.Writer) {
-		state := "not ready"
-		if s.Ready {
-			state = "ready"
-		}
-		fmt.Fprintf(w, "%s: %s, version %s, revision %.12s\n", s.Zone, state, s.Version, s.Revision)
-		for _, l := range s.Listeners {
-			fmt.Fprintf(w, "listener\t%s\t%s\n", l.Name, l.Address)
-		}
-		for _, svc := range s.Services {
-			fmt.Fprintf(w, "service\t%s\t%d of %d instances reachable\n", svc.Name, svc.Healthy, svc.Instances)
-		}
-		for _, reason := range s.NotReady {
-			fmt.Fprintf(w, "not ready\t%s\n", reason)
-		}
-	})
-	if err != nil || s.Ready {
-		return err
-	}
-	return no(nil)
+	defer signal.Stop(hangups)
+	o.Hangup = hangups
+	return app.Serve(e.ctx, z, o)
 }
 
 type versionCmd struct{}

@@ -3,6 +3,10 @@ package cli
 import (
 	"errors"
 	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"sallyport.dev/internal/app"
 	"sallyport.dev/internal/obs"
@@ -35,4 +39,22 @@ func (c *sidecarCmd) Run(e *env) error {
 	return app.Sidecar(e.ctx, z, app.SidecarOptions{
 		Service: c.Service, Data: c.Data, Control: c.Control, Join: c.Join, JoinFile: c.JoinFile, Socket: c.Socket, Log: log,
 	})
+}
+
+// onHangup calls do for each HUP until stop is called. Without it one would end
+// the process.
+func onHangup(do func()) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for range hangups {
+			do()
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		done.Wait()
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/internal/journal"
@@ -47,7 +48,7 @@ type Journal interface {
 
 // Config is what the listener stands on. Every field is needed.
 type Config struct {
-	Zone     *zone.Zone
+	Zone     *zone.Zone   // the first: see Reload
 	Source   *svid.Source // of spiffe://ZONE/control
 	CA       CA
 	ParseCSR func(der []byte) (crypto.PublicKey, error) // an error is the sender's
@@ -55,8 +56,8 @@ type Config struct {
 	Minter   Minter
 	Keys     token.Signers
 	Journal  Journal
-	Counters kv.Counters      // bounds attempts to join
-	Nonces   func() kv.Values // makes the memory of what the replicas of one service have accepted
+	Counters kv.Counters                    // bounds attempts to join
+	Nonces   func(service string) kv.Values // makes the memory of what the replicas of a service have accepted
 	Clock    func() time.Time
 	Log      *slog.Logger
 }
@@ -65,21 +66,54 @@ type Config struct {
 type Control struct {
 	Config
 	conns   *svid.Conns
-	used    map[string]kv.Values // by service: one that fills its own denies itself alone
-	end     chan struct{}        // closed by Release
+	current atomic.Pointer[mapped]
+	reload  sync.Mutex
+	heard   heard
+	end     chan struct{} // closed by Release
 	release sync.Once
+}
+
+// mapped is what a map says to control.
+type mapped struct {
+	zone *zone.Zone
+	used map[string]kv.Values // by service: one that fills its own denies itself alone
+	over chan struct{}        // closed when another map is in force
 }
 
 // New returns the control of a zone. It opens nothing.
 func New(cfg Config) *Control {
-	c := &Control{Config: cfg, conns: svid.NewConns(cfg.Clock), used: make(map[string]kv.Values), end: make(chan struct{})}
-	for _, svc := range cfg.Zone.Services {
-		if svc.InnerDoor() {
-			c.used[svc.Name] = cfg.Nonces()
-		}
-	}
+	c := &Control{Config: cfg, conns: svid.NewConns(cfg.Clock), end: make(chan struct{})}
+	c.Reload(cfg.Zone)
 	return c
 }
+
+// Reload puts another map of the same zone in force. Guards that wait for their
+// part of it are answered at once, and connections of services that it has not
+// are closed. What the replicas of a service have used stays used.
+func (c *Control) Reload(z *zone.Zone) {
+	c.reload.Lock()
+	defer c.reload.Unlock()
+	next := &mapped{zone: z, used: make(map[string]kv.Values), over: make(chan struct{})}
+	before := c.current.Load()
+	for _, svc := range z.Services {
+		if !svc.InnerDoor() {
+			continue
+		}
+		if before != nil && before.used[svc.Name] != nil {
+			next.used[svc.Name] = before.used[svc.Name]
+		} else {
+			next.used[svc.Name] = c.Nonces(svc.Name)
+		}
+	}
+	c.current.Store(next)
+	if before != nil {
+		close(before.over)
+		c.conns.CloseWhere(func(p svid.Peer) bool { return p.ID != (svid.ID{}) && c.allow(p) != nil })
+	}
+}
+
+// zone is the map in force.
+func (c *Control) zone() *zone.Zone { return c.current.Load().zone }
 
 // maxConnections bounds the connections of the listener. A guard that cannot ask
 // for its map closes its service in the end, so nobody may take all of them.
@@ -137,11 +171,12 @@ func (c *Control) allow(p svid.Peer) error {
 
 // nameOf returns the name of a workload of this zone.
 func (c *Control) nameOf(p svid.Peer) (string, error) {
-	if id, err := svid.ServiceID(c.Zone.Name, svid.GatewayName); err == nil && p.ID == id {
+	z := c.zone()
+	if id, err := svid.ServiceID(z.Name, svid.GatewayName); err == nil && p.ID == id {
 		return svid.GatewayName, nil
 	}
-	for _, svc := range c.Zone.Services {
-		if id, err := svid.ServiceID(c.Zone.Name, svc.Name); err == nil && p.ID == id {
+	for _, svc := range z.Services {
+		if id, err := svid.ServiceID(z.Name, svc.Name); err == nil && p.ID == id {
 			return svc.Name, nil
 		}
 	}

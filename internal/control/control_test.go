@@ -113,7 +113,7 @@ func open(t *testing.T) *bench {
 	}
 	b.control = New(Config{
 		Zone: z, Source: b.source(svid.ControlName), CA: b.ca, ParseCSR: pki.ParseCSR, Tokens: b.joins, Minter: minter, Keys: ring,
-		Journal: b.journal, Counters: kv.NewMemory(time.Now, 1000), Nonces: func() kv.Values { return kv.NewMemory(time.Now, 1000) }, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Journal: b.journal, Counters: kv.NewMemory(time.Now, 1000), Nonces: func(string) kv.Values { return kv.NewMemory(time.Now, 1000) }, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

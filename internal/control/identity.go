@@ -41,7 +41,7 @@ func (c *Control) join(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return "", err
 		}
-		if svc := c.Zone.Service(name); svc == nil || !svc.InnerDoor() {
+		if svc := c.zone().Service(name); svc == nil || !svc.InnerDoor() {
 			return "", problem.New(problem.JoinRefused, errors.New("the map has no inner door of service "+name+" any more"))
 		}
 		return name, nil

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sallyport.dev/internal/problem"
@@ -32,44 +33,74 @@ func (c *Control) slice(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, problem.New(problem.InsidePeer, nil))
 		return
 	}
-	s, ok := c.Zone.Slice(name)
-	if !ok { // the gateway has none
-		c.refuse(w, r, problem.New(problem.RouteUnknown, nil))
-		return
+	have, held := r.Header.Get("If-None-Match"), newHold(r)
+	defer held.end()
+	for {
+		m := c.current.Load()
+		body, tag, err := sliceOf(m, name)
+		if err != nil {
+			c.refuse(w, r, err)
+			return
+		}
+		c.heard.note(name, c.Clock(), have == tag)
+		w.Header().Set("ETag", tag)
+		if have != tag {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(body)
+			return
+		}
+		if !c.wait(r, m, held) { // another map may say the same to this service
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
 	}
-	body, err := json.Marshal(s)
-	if err != nil {
-		c.refuse(w, r, problem.New(problem.InternalError, err))
-		return
-	}
-	// Of the bytes, not of the map's revision: another version of this program may
-	// say other things of the same map.
-	sum := sha256.Sum256(body)
-	tag := `"` + hex.EncodeToString(sum[:16]) + `"`
-	w.Header().Set("ETag", tag)
-	if r.Header.Get("If-None-Match") == tag {
-		c.hold(r)
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(body)
 }
 
-// hold waits as long as the request prefers. The map of a process does not
-// change yet; a reload will end the wait.
-func (c *Control) hold(r *http.Request) {
-	wait := preferredWait(r.Header.Values("Prefer"))
-	if wait == 0 {
-		return
+// sliceOf returns the part of a service and its tag. The tag is of the bytes, not
+// of the map's revision: another version of this program may say other things of
+// the same map.
+func sliceOf(m *mapped, name string) (body []byte, tag string, err error) {
+	s, ok := m.zone.Slice(name)
+	if !ok { // the gateway has none
+		return nil, "", problem.New(problem.RouteUnknown, nil)
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
+	if body, err = json.Marshal(s); err != nil {
+		return nil, "", problem.New(problem.InternalError, err)
+	}
+	sum := sha256.Sum256(body)
+	return body, `"` + hex.EncodeToString(sum[:16]) + `"`, nil
+}
+
+// hold is how long a request would have its answer held.
+type hold struct{ timer *time.Timer }
+
+func newHold(r *http.Request) hold {
+	if wait := preferredWait(r.Header.Values("Prefer")); wait > 0 {
+		return hold{time.NewTimer(wait)}
+	}
+	return hold{}
+}
+
+func (h hold) end() {
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+}
+
+// wait reports true when another map is in force, false when the time of the
+// hold is over.
+func (c *Control) wait(r *http.Request, m *mapped, h hold) bool {
+	if h.timer == nil {
+		return false
+	}
 	select {
-	case <-timer.C:
+	case <-m.over:
+		return true
+	case <-h.timer.C:
 	case <-c.end:
 	case <-r.Context().Done():
 	}
+	return false
 }
 
 func preferredWait(fields []string) time.Duration {
@@ -123,4 +154,34 @@ func (c *Control) token(w http.ResponseWriter, r *http.Request) {
 		Token   string    `json:"token"`
 		Expires time.Time `json:"expires_at"`
 	}{t.Value, t.Expires.UTC()})
+}
+
+// heard is when a guard of each service last asked for its part of the map.
+type heard struct {
+	mu sync.Mutex
+	by map[string]asked // guarded by mu; of services of this zone, or of maps before
+}
+
+type asked struct {
+	at      time.Time
+	current bool // it had the part that is in force
+}
+
+func (h *heard) note(service string, at time.Time, current bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.by == nil {
+		h.by = make(map[string]asked)
+	}
+	h.by[service] = asked{at, current}
+}
+
+// Heard says when a guard of a service last asked for its part of the map, and
+// whether it had then the one that is in force; false when none has yet. Of
+// several replicas it is the last one that asked.
+func (c *Control) Heard(service string) (at time.Time, current, ok bool) {
+	c.heard.mu.Lock()
+	defer c.heard.mu.Unlock()
+	a, ok := c.heard.by[service]
+	return a.at, a.current, ok
 }

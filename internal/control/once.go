@@ -40,7 +40,7 @@ func (c *Control) once(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	used := c.used[name]
+	used := c.current.Load().used[name]
 	if used == nil { // the gateway accepts no signed requests, and a service without an inner door neither
 		c.refuse(w, r, problem.New(problem.InsidePeer, nil))
 		return

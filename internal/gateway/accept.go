@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -15,6 +16,12 @@ func acceptStage(g *Gateway, t *trip) problem.Reason {
 	if g.draining.Load() {
 		t.closeAfter()
 		return problem.ZoneDraining
+	}
+	if t.conn != nil && t.conn.door.leaving.Load() {
+		t.closeAfter()
+		if t.conn.door.removed.Load() {
+			return problem.ZoneDraining
+		}
 	}
 	// Before anything else: with no record to write there is no request to serve.
 	if err := g.journal.Admit(false); err != nil {
@@ -36,6 +43,10 @@ func acceptStage(g *Gateway, t *trip) problem.Reason {
 // holds: a connection may outlive its certificate.
 func (t *trip) clientCertificate(g *Gateway) problem.Reason {
 	state := t.r.TLS
+	if c := t.conn; c != nil && c.greeted != t.listener && !bytes.Equal(c.greeted.clientCA, t.listener.clientCA) { // the map names other authorities now
+		t.closeAfter()
+		return problem.ListenerCertificate
+	}
 	if len(state.VerifiedChains) == 0 || len(state.PeerCertificates) == 0 {
 		t.closeAfter()
 		return problem.ListenerCertificate

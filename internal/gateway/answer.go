@@ -24,6 +24,9 @@ func (g *Gateway) answer(t *trip, x *upstream.Exchange) problem.Reason {
 	if insideFault(t.reason) {
 		return g.answerFault(t, x)
 	}
+	if x.Switched() {
+		return g.answerTunnel(t, x)
+	}
 	if x.Empty() {
 		x.Close()
 		return g.answerWhole(t, x, nil)

@@ -242,10 +242,10 @@ func TestReasonOfTheGuard(t *testing.T) {
 		}
 		s := upstreamtest.Listen(t, "tcp", upstreamtest.Always(fmt.Sprintf("HTTP/1.1 %d X\r\n%sContent-Length: 2\r\n\r\nno", c.status, fields)))
 		g, kept := editedGateway(t, []*zone.Route{anything("GET")}, behind(s), inPlain)
-		g.zone.Services[0].Embedded = true
+		g.now().zone.Services[0].Embedded = true
 		w := newTaker()
 		visit(g, w, "GET", "/")
-		g.zone.Services[0].Embedded = false // a service without a guard is not asked
+		g.now().zone.Services[0].Embedded = false // a service without a guard is not asked
 		visit(g, newTaker(), "GET", "/")
 		if r := kept.all(); len(r) != 2 || r[1].Reason != "ok" {
 			t.Errorf("%d %q: without a guard: records %+v, want ok", c.status, c.said, r)

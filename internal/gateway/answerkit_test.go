@@ -126,6 +126,6 @@ func visit(g *Gateway, w http.ResponseWriter, method, target string) (broken boo
 	r.URL.Scheme, r.URL.Host = "", ""
 	r.RemoteAddr = "127.0.0.1:4711"
 	r.TLS.ServerName = "shop.example"
-	g.serve(g.listeners[0], w, r)
+	g.serve(g.now().listeners[0], w, r)
 	return false
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net/http"
+	"strconv"
 	"time"
 
 	"sallyport.dev/internal/policy"
@@ -35,7 +36,7 @@ func authenticateStage(g *Gateway, t *trip) problem.Reason {
 // authenticate asks what is remembered, then the authenticator.
 func (g *Gateway) authenticate(t *trip) problem.Reason {
 	key := credentialKey{hash: t.cred.Hash, kind: t.cred.Kind}
-	if e := g.principals.get(key, t.start); e != nil {
+	if e := g.remembered(key, t.start); e != nil {
 		t.entry = e
 		return problem.OK
 	}
@@ -50,6 +51,14 @@ func (g *Gateway) authenticate(t *trip) problem.Reason {
 	return problem.OK
 }
 
+// remembered returns what is known of a credential and may be believed, else nil.
+func (g *Gateway) remembered(key credentialKey, now time.Time) *entry {
+	if !g.fresh(now) {
+		return nil
+	}
+	return g.principals.get(key, now)
+}
+
 // lookup asks the authenticator, once for all requests that ask the same at a
 // time. The question does not end with the request that began it.
 func (g *Gateway) lookup(ctx context.Context, key credentialKey, cred Credential) (*entry, error) {
@@ -57,6 +66,9 @@ func (g *Gateway) lookup(ctx context.Context, key credentialKey, cred Credential
 	// The generation is part of the name: a request that begins after a revocation
 	// does not join a question that was asked before it.
 	name := string(append(append(binary.BigEndian.AppendUint64(nil, generation), byte(key.kind)), key.hash[:]...))
+	if !g.fresh(g.clock()) { // nor any question at all: a revocation made elsewhere has no generation yet
+		name = strconv.FormatUint(g.principals.numbers.Add(1), 36)
+	}
 	asked := g.lookups.DoChan(name, contained(func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTime)
 		defer cancel()
@@ -132,7 +144,7 @@ func (g *Gateway) challenge(t *trip, reason problem.Reason) {
 	if reason.Status() != http.StatusUnauthorized {
 		return
 	}
-	value := `Bearer realm="` + g.zone.Name + `"`
+	value := `Bearer realm="` + g.zoneName + `"`
 	switch reason {
 	case problem.AuthInvalid, problem.AuthExpired, problem.AuthRevoked:
 		value += `, error="invalid_token"`

@@ -352,3 +352,33 @@ func TestContinueOnlyAfterJudgement(t *testing.T) {
 		t.Errorf("the service received %+v", all)
 	}
 }
+
+// TestTokenOfAnotherIssuer: a JWT comes to the authenticator as it was sent, is
+// believed until its exp at most, and does not go inward.
+func TestTokenOfAnotherIssuer(t *testing.T) {
+	var c clock
+	d := userDoor(t, func(cfg *Config) { cfg.Clock = c.now })
+	token := aJWT[:len(aJWT)-1] + strings.Repeat("x", 4<<10) // larger than any credential of ours
+	d.auth.set(token, policy.Principal{Kind: policy.User, Subject: "sso:alice"})
+	d.auth.until = time.Now().Add(10 * time.Second)
+	var seen atomic.Value
+	d.auth.before = func(c Credential) { seen.Store(c) }
+	h := d.client(false)
+	get := func() result { return d.do(h, "GET", "/me", "", "Authorization: Bearer "+token) }
+	if got := get(); got.status != 200 || d.last().Principal != "sso:alice" {
+		t.Fatalf("got %d %s as %q, want 200 as sso:alice", got.status, got.body, d.last().Principal)
+	}
+	if got, _ := seen.Load().(Credential); got.Kind != BearerCredential || string(got.Value) != token {
+		t.Errorf("the authenticator saw kind %d and %d bytes, want a bearer of %d", got.Kind, len(got.Value), len(token))
+	}
+	// It is asked for again well before it expires, and refused from then on.
+	c.advance(6 * time.Second)
+	if got := get(); got.status != 200 || d.auth.count() != 2 {
+		t.Errorf("after 6 of 10 s: got %d, asked %d times; want 200, 2", got.status, d.auth.count())
+	}
+	c.advance(4*time.Second + 500*time.Millisecond)
+	d.refused("past exp", get(), problem.AuthExpired)
+	for _, place := range []string{"X-Api-Key: ", "Cookie: __Host-session="} {
+		d.refused("as "+place, d.do(h, "GET", "/me", "", place+aJWT), problem.AuthInvalid)
+	}
+}

@@ -14,7 +14,7 @@ import (
 //
 // The principal comes first: what a route takes is no business of those who may
 // not call it.
-func authorizeStage(_ *Gateway, t *trip) problem.Reason {
+func authorizeStage(g *Gateway, t *trip) problem.Reason {
 	if reason := policy.Authorize(t.route.Route, t.principal); reason != problem.OK {
 		return reason
 	}
@@ -23,6 +23,12 @@ func authorizeStage(_ *Gateway, t *trip) problem.Reason {
 	}
 	if o := t.route.Owner; o.Kind == zone.OwnerPath && !policy.Owns(t.principal, t.values.Get(o.Arg)) {
 		return problem.OwnerDenied
+	}
+	switch t.route.Stream {
+	case zone.StreamWebSocket:
+		return g.openWebSocket(t)
+	case zone.StreamGRPC:
+		return openGRPC(t)
 	}
 	return problem.OK
 }

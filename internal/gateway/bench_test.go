@@ -69,7 +69,7 @@ func BenchmarkPipeline(b *testing.B) {
 	w := nowhere{http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
-		g.serve(g.listeners[0], w, r)
+		g.serve(g.now().listeners[0], w, r)
 	}
 }
 
@@ -98,9 +98,9 @@ func BenchmarkWire(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		srv := g.listeners[0].server
-		go func() { _ = srv.Serve(newFront(&doorway{Listener: l, listener: g.listeners[0]}, srv.TLSConfig, g.log)) }()
-		b.Cleanup(func() { _ = srv.Close() })
+		door := newDoorway(g, g.now().listeners[0], l)
+		go func() { _ = door.serve() }()
+		b.Cleanup(func() { _ = door.server.Close() })
 		requests(b, l.Addr().String())
 	})
 	b.Run("reverseproxy", func(b *testing.B) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -51,6 +52,7 @@ type body struct {
 	rate     int64                                         // bytes per second
 	account  time.Duration
 	resting  bool  // the rest is being discarded
+	patient  bool  // neither size nor pace is bounded here: see unhurried
 	err      error // sticky: io.EOF or a *problem.Error
 
 	closed  atomic.Bool // nobody wants more of it
@@ -66,6 +68,15 @@ func newBody(r *http.Request, w http.ResponseWriter, limits zone.Limits) *body {
 }
 
 func (b *body) count() int64 { return b.read.Load() }
+
+// unhurried makes it the body of a stream over HTTP/2, which goes on for as long as
+// its two ends like: whoever reads it bounds what it says and how long it is silent.
+func (b *body) unhurried() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.patient = true
+	b.limit.Store(math.MaxInt64 / 2)
+}
 
 // fault returns why the client's body failed, OK when it did not.
 func (b *body) fault() problem.Reason {
@@ -112,7 +123,7 @@ func (b *body) readLocked(p []byte) (int, error) {
 		return 0, b.err
 	}
 	began := time.Now() // the account is real time: the deadline of the socket is
-	if b.deadline != nil {
+	if b.deadline != nil && !b.patient {
 		_ = b.deadline.SetReadDeadline(began.Add(b.account)) // fails on a dead connection only; so will Read
 		// Close and retire set their flag before a deadline that has passed, so either
 		// it is seen here, or that deadline is the last one set.
@@ -121,9 +132,11 @@ func (b *body) readLocked(p []byte) (int, error) {
 		}
 	}
 	n, err := b.inner.Read(p)
-	b.account += time.Duration(float64(n)/float64(b.rate)*float64(time.Second)) - time.Since(began)
-	b.account = min(b.account, bodyGrace)
-	if b.stream && b.deadline != nil && err == nil {
+	if !b.patient {
+		b.account += time.Duration(float64(n)/float64(b.rate)*float64(time.Second)) - time.Since(began)
+		b.account = min(b.account, bodyGrace)
+	}
+	if b.stream && b.deadline != nil && !b.patient && err == nil {
 		_ = b.deadline.SetReadDeadline(time.Time{}) // likewise
 	}
 	total := b.read.Add(int64(n))

@@ -11,7 +11,7 @@ import (
 
 const (
 	principalLife   = 30 * time.Second // the longest that a principal is believed
-	maxPrincipals   = 1 << 16          // remembered at once
+	maxPrincipals   = 1 << 17          // remembered at once
 	principalShards = 64
 )
 
@@ -43,6 +43,7 @@ type principals struct {
 	generation atomic.Uint64
 	numbers    atomic.Uint64
 	shards     [principalShards]principalShard
+	vigils     vigils // of the open streams: what is forgotten is looked at anew
 	perShard   int
 }
 
@@ -119,6 +120,7 @@ func (s *principalShard) makeRoom(now time.Time) {
 
 // forget drops a credential, in whatever place it was sent.
 func (p *principals) forget(hash [sha256.Size]byte) {
+	defer p.vigils.forget(hash) // last: they ask for what is dropped here
 	p.generation.Add(1)
 	s := p.shard(hash)
 	s.mu.Lock()
@@ -131,6 +133,7 @@ func (p *principals) forget(hash [sha256.Size]byte) {
 // forgetSubject drops all credentials of a subject. It looks at every entry:
 // such revocations are rare, and an index would cost every look-up.
 func (p *principals) forgetSubject(subject string) {
+	defer p.vigils.forgetSubject(subject) // likewise
 	p.generation.Add(1)
 	for i := range p.shards {
 		s := &p.shards[i]
@@ -140,6 +143,17 @@ func (p *principals) forgetSubject(subject string) {
 				delete(s.entries, key)
 			}
 		}
+		s.mu.Unlock()
+	}
+}
+
+// forgetAll drops everything.
+func (p *principals) forgetAll() {
+	p.generation.Add(1)
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		clear(s.entries)
 		s.mu.Unlock()
 	}
 }

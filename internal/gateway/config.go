@@ -84,6 +84,11 @@ type Config struct {
 	Addresses AddressBounds    // default DefaultAddressBounds
 	Upstream  upstream.Config  // how services are reached; Clock and Log are those above, and so are Dial and Prove but for tests
 
+	// Fresh says whether what is remembered of credentials may be believed: whether
+	// this process has heard of revocations made elsewhere lately. While it may not,
+	// each request asks the authenticator. nil: there is no elsewhere.
+	Fresh func(now time.Time) bool
+
 	// Identity is spiffe://ZONE/gateway. Needed where a service has an inner door.
 	Identity *svid.Source
 	// Spool is the folder for bodies that are too large for memory, made if it is
@@ -135,6 +140,9 @@ func (c *Config) check() error {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.Fresh == nil {
+		c.Fresh = func(time.Time) bool { return true }
 	}
 	if c.Drain <= 0 {
 		c.Drain = defaultDrain

@@ -14,65 +14,14 @@ import (
 	"sallyport.dev/internal/problem"
 )
 
-// doorway accepts the connections of one listener, within its bounds: so many
-// at once, of which one address has no more than its share when it is crowded,
-// and so many new ones from an address. One beyond them is closed before
-// its handshake costs anything; there is nothing yet to send a reason over, so
-// the metric has it alone.
-type doorway struct {
-	net.Listener
-	listener *listener
-}
-
-// Accept returns the next connection within the bounds.
-func (d *doorway) Accept() (net.Conn, error) {
-	for {
-		raw, err := d.Listener.Accept()
-		if err != nil {
-			return nil, err // net/http tells a passing error from the end
-		}
-		c := &conn{Conn: raw, door: d, peer: peerAddr(raw)}
-		c.trusted = c.listener().trusts(c.peer)
-		switch reason := d.admit(c); reason {
-		case problem.OK:
-			return c, nil
-		default:
-			d.listener.unrouted.count(reason)
-			_ = raw.Close() // nothing was said on it
-		}
-	}
-}
-
-func (d *doorway) admit(c *conn) problem.Reason {
-	// A trusted proxy brings everybody's connections from one address, so it is
-	// bounded by their number alone; so does this host, see DefaultAddressBounds.
-	if c.trusted || c.peer.IsLoopback() && !d.listener.addresses.loopback {
-		c.holder = everybody
-	} else {
-		if ok, _ := d.listener.addresses.take(c.peer, d.listener.gateway.clock()); !ok {
-			return problem.LimitAddress
-		}
-		c.holder = c.peer
-	}
-	if !d.listener.places.take(c.holder, 1) {
-		return problem.ListenerBusy
-	}
-	return problem.OK
-}
-
-func peerAddr(c net.Conn) netip.Addr {
-	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{} // not of the network
-}
-
 // conn is one accepted connection and what is known of it.
 type conn struct {
 	net.Conn
 	door    *doorway
 	peer    netip.Addr
 	holder  netip.Addr // of its place
+	places  *shares    // where it has that
+	greeted *listener  // by which its handshake was made
 	trusted bool       // peer is a declared proxy: its X-Forwarded-For is believed
 
 	closed   sync.Once
@@ -87,11 +36,15 @@ type conn struct {
 
 type connKey struct{}
 
-func (c *conn) listener() *listener { return c.door.listener }
+// listener is that of the rules in force; those of a request may be older.
+func (c *conn) listener() *listener { return c.door.current.Load() }
 
 // Close closes the connection and makes room for another.
 func (c *conn) Close() error {
-	c.closed.Do(func() { c.listener().places.give(c.holder, 1) })
+	c.closed.Do(func() {
+		c.places.give(c.holder, 1)
+		c.door.gone()
+	})
 	return c.Conn.Close()
 }
 

@@ -171,7 +171,7 @@ func TestCertificateOverOnALiveConnection(t *testing.T) {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest("GET", "/a", nil)
 		r.TLS = &c.state
-		tr := &trip{r: r, listener: g.listeners[1], out: writer{inner: w}}
+		tr := &trip{r: r, listener: g.now().listeners[1], out: writer{inner: w}}
 		clock := g.clock
 		g.clock = func() time.Time { return time.Now().Add(c.after) }
 		got := acceptStage(g, tr)
@@ -180,7 +180,7 @@ func TestCertificateOverOnALiveConnection(t *testing.T) {
 			t.Errorf("%s: got %s, Connection %q; want %s", c.what, got, w.Header().Get("Connection"), c.want)
 		}
 	}
-	tr := &trip{r: httptest.NewRequest("GET", "/a", nil), listener: g.listeners[0]}
+	tr := &trip{r: httptest.NewRequest("GET", "/a", nil), listener: g.now().listeners[0]}
 	if got := acceptStage(g, tr); got != problem.RequestTarget {
 		t.Errorf("without a TLS state: got %s", got)
 	}
@@ -240,9 +240,9 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 				_ = nc.Close()
 			}
 			eventually(t, "all places are free", func() bool {
-				d.gateway.listeners[0].places.mu.Lock()
-				defer d.gateway.listeners[0].places.mu.Unlock()
-				return d.gateway.listeners[0].places.used == 0 && len(d.gateway.listeners[0].places.holders) == 0
+				d.gateway.now().listeners[0].places.mu.Lock()
+				defer d.gateway.now().listeners[0].places.mu.Unlock()
+				return d.gateway.now().listeners[0].places.used == 0 && len(d.gateway.now().listeners[0].places.holders) == 0
 			})
 		}
 	}
@@ -358,8 +358,9 @@ func TestResetsAmongRequests(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	g := idleGateway(t)
-	c := &conn{Conn: near, door: &doorway{listener: g.listeners[0]}}
-	places := c.listener().places
+	door := newDoorway(g, g.now().listeners[0], nil)
+	places := door.current.Load().places
+	c := &conn{Conn: near, door: door, places: places}
 	if !places.take(c.holder, 1) {
 		t.Fatal("no place")
 	}

@@ -28,9 +28,12 @@ type Credential struct {
 	Hash  [sha256.Size]byte // of Value: the only form that is kept
 }
 
-// maxCredential bounds a credential. Ours have under 80 bytes; signed tokens of
-// other issuers are the long ones.
-const maxCredential = 4 << 10
+// The bounds of credentials. Ours have under 80 bytes; tokens that other issuers
+// signed are the long ones, and they come as bearers alone.
+const (
+	maxCredential = 128
+	maxBearer     = 8 << 10
+)
 
 // The prefixes of the wire outside: a key is no cookie and a session no API key,
 // whatever the authenticator would make of it.
@@ -104,8 +107,11 @@ func sessionCookies(field string) func(yield func(string) bool) {
 }
 
 func wellFormed(c Credential) bool {
-	v := string(c.Value)
-	if v == "" || len(v) > maxCredential || !isToken68(v) {
+	v, most := string(c.Value), maxCredential
+	if c.Kind == BearerCredential {
+		most = maxBearer
+	}
+	if v == "" || len(v) > most || !isToken68(v) {
 		return false
 	}
 	switch c.Kind {

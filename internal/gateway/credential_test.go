@@ -10,6 +10,9 @@ import (
 	"sallyport.dev/internal/problem"
 )
 
+// aJWT has the form of a token of another issuer.
+const aJWT = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.eyJpc3MiOiJodHRwczovL3Nzby5leGFtcGxlIn0.c2lnbmF0dXJl-_A"
+
 func TestExtract(t *testing.T) {
 	for _, c := range []struct {
 		fields string // "Name: value" separated by |
@@ -22,7 +25,10 @@ func TestExtract(t *testing.T) {
 		{"Authorization: Bearer sps_abc", BearerCredential, "sps_abc", problem.OK},
 		{"Authorization: bearer   spk_abc", BearerCredential, "spk_abc", problem.OK},
 		{"Authorization: BEARER ey.J9-_~+/==", BearerCredential, "ey.J9-_~+/==", problem.OK},
+		{"Authorization: Bearer " + aJWT, BearerCredential, aJWT, problem.OK},
+		{"Authorization: Bearer " + strings.Repeat("a", maxBearer), BearerCredential, strings.Repeat("a", maxBearer), problem.OK},
 		{"X-Api-Key: spk_abc", KeyCredential, "spk_abc", problem.OK},
+		{"X-Api-Key: spk_" + strings.Repeat("a", maxCredential-4), KeyCredential, "spk_" + strings.Repeat("a", maxCredential-4), problem.OK},
 		{"Cookie: __Host-session=sps_abc", CookieCredential, "sps_abc", problem.OK},
 		{"Cookie: a=b; __Host-session=sps_abc; c=d", CookieCredential, "sps_abc", problem.OK},
 		{"Cookie: a=b|Cookie: __Host-session=sps_abc", CookieCredential, "sps_abc", problem.OK},
@@ -57,7 +63,12 @@ func TestExtract(t *testing.T) {
 		{"Cookie: __Host-session", 0, "", problem.AuthInvalid},
 		{"Cookie: __Host-session=spk_abc", 0, "", problem.AuthInvalid},
 		{"Cookie: __Host-session=\"sps_abc\"", 0, "", problem.AuthInvalid},
-		{"Authorization: Bearer " + strings.Repeat("a", maxCredential+1), 0, "", problem.AuthInvalid},
+		{"Authorization: Bearer " + strings.Repeat("a", maxBearer+1), 0, "", problem.AuthInvalid},
+		{"X-Api-Key: spk_" + strings.Repeat("a", maxCredential), 0, "", problem.AuthInvalid},
+		{"Cookie: __Host-session=sps_" + strings.Repeat("a", maxCredential), 0, "", problem.AuthInvalid},
+		{"X-Api-Key: " + aJWT, 0, "", problem.AuthInvalid}, // a token of another issuer is a bearer and nothing else
+		{"Cookie: __Host-session=" + aJWT, 0, "", problem.AuthInvalid},
+		{"Authorization: Bearer " + aJWT + "|Cookie: __Host-session=sps_a", 0, "", problem.AuthAmbiguous},
 	} {
 		h := http.Header{}
 		for f := range strings.SplitSeq(c.fields, "|") {

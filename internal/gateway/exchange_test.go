@@ -102,7 +102,7 @@ func TestMintsAreShared(t *testing.T) {
 		alice.number, other.number = 101, 102
 		var ok atomic.Int64
 		for i := range 20 {
-			trip := &trip{entry: alice, listener: g.listeners[0], r: httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)}
+			trip := &trip{entry: alice, listener: g.now().listeners[0], r: httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)}
 			if i%2 == 0 {
 				trip.entry = other
 			}

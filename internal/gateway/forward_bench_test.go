@@ -32,7 +32,7 @@ func BenchmarkForward(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				clear(w.h)
-				g.serve(g.listeners[0], w, r)
+				g.serve(g.now().listeners[0], w, r)
 			}
 		})
 	}

@@ -14,7 +14,7 @@ import (
 func visitFrom(g *Gateway, w http.ResponseWriter, client string) {
 	r := httptest.NewRequest("GET", "https://shop.example/", nil)
 	r.RequestURI, r.URL.Scheme, r.URL.Host, r.RemoteAddr, r.TLS.ServerName = "/", "", "", client, "shop.example"
-	g.serve(g.listeners[0], w, r)
+	g.serve(g.now().listeners[0], w, r)
 }
 
 // Slow clients of one address leave room for others: it is refused, they are not.

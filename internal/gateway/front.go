@@ -18,13 +18,12 @@ import (
 // itself, so that it can stand between TLS and net/http where HTTP/1 is spoken
 // (watched); HTTP/2 goes to net/http as the *tls.Conn that it wants.
 type front struct {
-	door   *doorway
-	config *tls.Config
-	log    *slog.Logger
-	ready  chan arrival
-	ctx    context.Context // ends with the front: handshakes under way are cut
-	end    context.CancelFunc
-	greets sync.WaitGroup
+	door            *doorway
+	log             *slog.Logger
+	ready           chan arrival
+	ctx             context.Context // ends with the front: handshakes under way are cut
+	end             context.CancelFunc
+	accepts, greets sync.WaitGroup
 }
 
 // arrival is what Accept returns.
@@ -33,12 +32,17 @@ type arrival struct {
 	err  error
 }
 
-func newFront(door *doorway, config *tls.Config, log *slog.Logger) *front {
-	f := &front{door: door, config: config, log: log, ready: make(chan arrival)}
+func newFront(door *doorway, log *slog.Logger) *front {
+	f := &front{door: door, log: log, ready: make(chan arrival)}
 	f.ctx, f.end = context.WithCancel(context.Background())
-	f.greets.Go(f.accept)
 	return f
 }
+
+// start begins to accept.
+func (f *front) start() { f.accepts.Go(f.accept) }
+
+// rest closes the socket only: handshakes under way are finished and handed over.
+func (f *front) rest() { _ = f.door.Listener.Close() } // there is another on the same socket, or nobody comes here any more
 
 // Accept returns the next connection whose handshake is done.
 func (f *front) Accept() (net.Conn, error) {
@@ -57,6 +61,10 @@ func (f *front) Addr() net.Addr { return f.door.Addr() }
 func (f *front) Close() error {
 	f.end()
 	err := f.door.Close()
+	if f.door.leaving.Load() && errors.Is(err, net.ErrClosed) { // it rests
+		err = nil
+	}
+	f.accepts.Wait()
 	f.greets.Wait()
 	return err
 }
@@ -67,6 +75,9 @@ func (f *front) accept() {
 	for {
 		nc, err := f.door.Accept()
 		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				f.greets.Wait() // net/http asks for no more after this
+			}
 			if !f.hand(arrival{err: err}) || errors.Is(err, net.ErrClosed) {
 				return
 			}
@@ -94,7 +105,8 @@ func (f *front) greet(c *conn) {
 			_ = c.Close() // nobody else has it
 		}
 	}()
-	tc := tls.Server(c, f.config)
+	c.greeted = c.listener()
+	tc := tls.Server(c, c.greeted.tls)
 	_ = c.SetDeadline(time.Now().Add(c.listener().Limits.HeaderTime)) // fails on a dead connection only; so does the handshake
 	if err := tc.HandshakeContext(f.ctx); err != nil {
 		f.log.Debug("TLS handshake failed", "listener", c.listener().Name, "client", c.peer, "cause", err)

@@ -122,7 +122,7 @@ func TestPanicInHandshake(t *testing.T) {
 		t.Errorf("another client: %d", got.status)
 	}
 	eventually(t, "the connection has given its place back", func() bool {
-		p := d.gateway.listeners[0].places
+		p := d.gateway.now().listeners[0].places
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.used == 1

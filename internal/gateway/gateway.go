@@ -13,21 +13,19 @@ import (
 	"sallyport.dev/internal/httpsig"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
-	"sallyport.dev/internal/upstream"
-	"sallyport.dev/zone"
 )
 
-// Gateway is one running outer door. Everything in it is made by New from one
-// zone and never changes, but for the caches and counters, which guard
-// themselves.
+// Gateway is one running outer door. What it has from the map are its rules,
+// which a reload replaces as a whole; the rest stays as New made it, but for the
+// caches and counters, which guard themselves.
 type Gateway struct {
-	zone      *zone.Zone
-	stages    []stage
-	listeners []*listener
-	services  map[string]*upstream.Set // by name
-	inner     *innerDoors
-	spool     *httpsig.Spool // nil: no service has an inner door
-	room      room           // for what is spooled
+	cfg      Config // of the rules in force; guarded by changing
+	zoneName string
+	stages   []stage
+	inForce  atomic.Pointer[rules]
+	inner    *innerDoors
+	spool    *httpsig.Spool // nil: no service has an inner door
+	room     room           // for what is spooled
 
 	auth    Authenticator
 	tokens  TokenService
@@ -36,6 +34,7 @@ type Gateway struct {
 	metrics *obs.Metrics
 	log     *slog.Logger
 	clock   func() time.Time
+	fresh   func(time.Time) bool
 	drain   time.Duration
 
 	principals  *principals
@@ -49,6 +48,12 @@ type Gateway struct {
 	cutting     atomic.Bool  // the drain is over: what is left is cut, by us
 	underWay    atomic.Int64 // handlers
 	trips       sync.Pool    // of *trip
+
+	changing sync.Mutex    // held while rules and doorways change
+	serving  bool          // guarded by changing
+	served   chan struct{} // closed when it serves
+	doors    doors
+	pooling  sync.Mutex // guards the users of pools
 }
 
 // New builds the door of a zone: its listeners, routes, upstream pools and
@@ -58,9 +63,8 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{
-		zone:       cfg.Zone,
+		zoneName:   cfg.Zone.Name,
 		stages:     pipeline(),
-		services:   make(map[string]*upstream.Set, len(cfg.Zone.Services)),
 		room:       newRoom(),
 		inner:      newInnerDoors(cfg.Zone.Name, cfg.Identity, cfg.Clock),
 		auth:       cfg.Auth,
@@ -70,6 +74,7 @@ func New(cfg Config) (*Gateway, error) {
 		metrics:    cfg.Metrics,
 		log:        cfg.Log,
 		clock:      cfg.Clock,
+		fresh:      cfg.Fresh,
 		drain:      cfg.Drain,
 		principals: newPrincipals(maxPrincipals),
 		requests:   newAddressBound(cfg.Addresses.Requests, maxAddresses, cfg.Addresses.Loopback),
@@ -84,27 +89,23 @@ func New(cfg Config) (*Gateway, error) {
 		}
 	}
 	if cfg.Upstream.Dial == nil {
-		cfg.Upstream.Dial, cfg.Upstream.Prove = g.inner.dial, g.inner.prove
+		cfg.Upstream.Dial, cfg.Upstream.DialHTTP2, cfg.Upstream.Prove = g.inner.dial, g.inner.dialHTTP2, g.inner.prove
 	}
-	for _, svc := range cfg.Zone.Services {
-		g.services[svc.Name] = upstream.New(svc, cfg.Upstream)
+	g.cfg, g.served = cfg, make(chan struct{})
+	first, err := g.makeRules(&cfg, nil)
+	if err != nil {
+		g.inner.close()
+		return nil, err
 	}
-	for i, zl := range cfg.Zone.Listeners {
-		l, err := newListener(g, zl, i, &cfg)
-		if err != nil {
-			g.Close()
-			return nil, err
-		}
-		g.listeners = append(g.listeners, l)
-	}
+	g.inForce.Store(first)
 	return g, nil
 }
 
 // Close lets go of the upstream connections. Run and Serve do it when they end.
 func (g *Gateway) Close() {
 	defer g.inner.close()
-	for _, s := range g.services {
-		s.Close()
+	for _, p := range g.now().pools {
+		p.close()
 	}
 }
 
@@ -116,6 +117,11 @@ func (g *Gateway) Forget(credential [32]byte) { g.principals.forget(credential) 
 // ForgetSubject does the same for every credential of a subject: its rights
 // changed, or it is gone.
 func (g *Gateway) ForgetSubject(subject string) { g.principals.forgetSubject(subject) }
+
+// ForgetAll does the same for all credentials: what was revoked is not known.
+func (g *Gateway) ForgetAll() {
+	g.principals.forgetAll()
+}
 
 // anonymous is the principal of requests without a credential. It is never changed.
 func anonymous() *policy.Principal {

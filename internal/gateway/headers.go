@@ -84,7 +84,8 @@ func passesInward(name string) bool {
 		// Frameworks take these for the target or the method: not what policy judged.
 		return false
 	}
-	return !hasPrefix(n, "x-forwarded-") && !hasPrefix(n, "x-original-") && !hasPrefix(n, "signature-")
+	// The handshake of a WebSocket is written by upstream, where there is one.
+	return !hasPrefix(n, "x-forwarded-") && !hasPrefix(n, "x-original-") && !hasPrefix(n, "signature-") && !hasPrefix(n, "sec-websocket-")
 }
 
 // passesOutward reports whether a field of the service's answer may travel to
@@ -106,7 +107,7 @@ func passesOutward(name string) bool {
 	case "traceparent", "tracestate", "baggage":
 		return false
 	}
-	return !hasPrefix(n, "access-control-") && !hasPrefix(n, "x-aspnet")
+	return !hasPrefix(n, "access-control-") && !hasPrefix(n, "x-aspnet") && !hasPrefix(n, "sec-websocket-")
 }
 
 func hasPrefix(name []byte, prefix string) bool {

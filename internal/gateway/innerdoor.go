@@ -40,9 +40,17 @@ func newInnerDoors(z string, source *svid.Source, clock func() time.Time) *inner
 
 var errPlain = errors.New("a service with an inner door is never reached in plain, and one without speaks plain on this host only")
 
-// dial connects to an instance and, where there is an inner door, proves who
-// both ends are. A connection ends with either certificate.
 func (d *innerDoors) dial(ctx context.Context, svc *zone.Service, to zone.Upstream) (net.Conn, error) {
+	return d.dialFor(ctx, svc, to, "http/1.1")
+}
+
+func (d *innerDoors) dialHTTP2(ctx context.Context, svc *zone.Service, to zone.Upstream) (net.Conn, error) {
+	return d.dialFor(ctx, svc, to, "h2")
+}
+
+// dialFor connects to an instance and, where there is an inner door, proves who
+// both ends are. A connection ends with either certificate.
+func (d *innerDoors) dialFor(ctx context.Context, svc *zone.Service, to zone.Upstream, protocol string) (net.Conn, error) {
 	inner := svc.InnerDoor()
 	if inner != (to.Scheme == "https") || inner && d.source == nil || !inner && !to.Local() {
 		return nil, errPlain
@@ -56,7 +64,7 @@ func (d *innerDoors) dial(ctx context.Context, svc *zone.Service, to zone.Upstre
 		return nil, errors.Join(err, raw.Close())
 	}
 	cfg := svid.ClientTLS(d.source, id)
-	cfg.NextProtos = []string{"http/1.1"}
+	cfg.NextProtos = []string{protocol}
 	c, err := d.conns.Client(ctx, raw, cfg)
 	if err != nil {
 		return nil, err // not a typed nil

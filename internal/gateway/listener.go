@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,13 +19,16 @@ import (
 	"sallyport.dev/zone"
 )
 
-// listener is one outside door at work: a server, a certificate, a list of
+// listener is one outside door as one map has it: a certificate, a list of
 // hosts, a set of routes. Listeners share nothing that decides a request.
 type listener struct {
 	*zone.Listener
 	index     int // its place in the tables of tokens
 	gateway   *Gateway
-	server    *http.Server
+	rules     *rules // that it belongs to
+	tls       *tls.Config
+	clientCA  []byte          // PEM; nil: it asks for no certificate
+	certs     Certificates    // where its own comes from
 	hosts     map[string]bool // lower case; addresses in their canonical text
 	noSNI     bool            // an address is among the hosts: such clients send no server name (RFC 6066 section 3)
 	matcher   *zone.Matcher
@@ -37,11 +41,13 @@ type listener struct {
 	places    *shares       // of open connections
 }
 
-func newListener(g *Gateway, zl *zone.Listener, index int, cfg *Config) (*listener, error) {
+func newListener(g *Gateway, r *rules, zl *zone.Listener, index int, cfg *Config, before *rules) (*listener, error) {
 	l := &listener{
 		Listener:  zl,
 		index:     index,
 		gateway:   g,
+		rules:     r,
+		certs:     cfg.Certificates[zl.Name],
 		hosts:     make(map[string]bool, len(zl.Hosts)),
 		limitKey:  limitName("l", zl.Name),
 		policyFor: policyItem("listener", zl.Limits.Rate),
@@ -59,22 +65,56 @@ func newListener(g *Gateway, zl *zone.Listener, index int, cfg *Config) (*listen
 	if err := l.buildRoutes(g, cfg); err != nil {
 		return nil, fmt.Errorf("gateway: listener %s: %w", zl.Name, err)
 	}
-	tlsConfig, err := serverTLS(zl, cfg.Certificates[zl.Name])
-	if err != nil {
+	if err := l.readClientCA(); err != nil {
 		return nil, fmt.Errorf("gateway: listener %s: %w", zl.Name, err)
 	}
-	l.server = newServer(l, tlsConfig, cfg.Log)
+	if before != nil {
+		l.takeOver(before.listener(zl.Name))
+	}
+	if l.tls == nil {
+		l.tls = serverTLS(l)
+	}
 	return l, nil
 }
 
+// takeOver takes what the listener of the rules before may go on with: the counts
+// of its clients, and its TLS, in which they may resume what they began.
+func (l *listener) takeOver(old *listener) {
+	if old == nil {
+		return
+	}
+	l.addresses = old.addresses
+	if old.Limits.Connections == l.Limits.Connections {
+		l.places = old.places
+	}
+	if old.certs == l.certs && bytes.Equal(old.clientCA, l.clientCA) {
+		l.tls = old.tls
+	}
+}
+
+// serverBounds are what net/http takes for the life of a server.
+type serverBounds struct {
+	headerTime, idle time.Duration
+	header           int64
+	streams          int
+}
+
+func boundsOf(l *listener) serverBounds {
+	return serverBounds{l.Limits.HeaderTime, l.Limits.Idle, l.Limits.Header, l.Limits.Streams}
+}
+
 // newServer sets every bound that net/http leaves open.
-func newServer(l *listener, tlsConfig *tls.Config, log *slog.Logger) *http.Server {
+func newServer(d *doorway, l *listener, log *slog.Logger) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true) // over TLS by ALPN only: h2c is not known here
 	return &http.Server{
-		Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.gateway.serve(l, w, r) }),
-		TLSConfig: tlsConfig,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			l := d.enter()
+			defer l.rules.leave()
+			d.gateway.serve(l, w, r)
+		}),
+		TLSConfig: &tls.Config{NextProtos: protocolNames(), MinVersion: tls.VersionTLS12}, // for net/http to know of HTTP/2: front makes the handshakes
 		Protocols: protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: l.Limits.Streams,
@@ -88,7 +128,7 @@ func newServer(l *listener, tlsConfig *tls.Config, log *slog.Logger) *http.Serve
 			PingTimeout:      15 * time.Second,
 			WriteByteTimeout: readerGrace,
 			// Streams and connections that break the protocol reach no handler.
-			CountError: func(string) { l.unrouted.count(problem.RequestMalformed) },
+			CountError: func(string) { d.current.Load().unrouted.count(problem.RequestMalformed) },
 		},
 		// front bounds the TLS handshake by the same. There is no ReadTimeout and no WriteTimeout:
 		// one number for the whole request would either let slow bodies through or
@@ -106,12 +146,28 @@ func newServer(l *listener, tlsConfig *tls.Config, log *slog.Logger) *http.Serve
 	}
 }
 
+func protocolNames() []string { return []string{"h2", "http/1.1"} }
+
+// readClientCA reads the authorities of the listener's clients.
+func (l *listener) readClientCA() (err error) {
+	if l.ClientCA == "" {
+		return nil
+	}
+	if l.clientCA, err = os.ReadFile(l.ClientCA); err != nil { // #nosec G304 -- a path of the map, which is the operator's
+		return fmt.Errorf("read client_ca: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(l.clientCA) {
+		return fmt.Errorf("client_ca %s holds no certificate", l.ClientCA)
+	}
+	return nil
+}
+
 // serverTLS is TLS 1.3, and 1.2 with forward secrecy and authenticated
 // encryption only (RFC 9325 section 4.2).
-func serverTLS(zl *zone.Listener, certs Certificates) (*tls.Config, error) {
+func serverTLS(l *listener) *tls.Config {
 	c := &tls.Config{
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: certs.GetCertificate,
+		NextProtos:     protocolNames(),
+		GetCertificate: l.certs.GetCertificate,
 		MinVersion:     tls.VersionTLS12,
 		CipherSuites: []uint16{ // of 1.2; those of 1.3 are all good and cannot be chosen
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
@@ -122,17 +178,11 @@ func serverTLS(zl *zone.Listener, certs Certificates) (*tls.Config, error) {
 			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 	}
-	if zl.ClientCA == "" {
-		return c, nil
-	}
-	pem, err := os.ReadFile(zl.ClientCA) // #nosec G304 -- a path of the map, which is the operator's
-	if err != nil {
-		return nil, fmt.Errorf("read client_ca: %w", err)
+	if l.clientCA == nil {
+		return c
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("client_ca %s holds no certificate", zl.ClientCA)
-	}
+	pool.AppendCertsFromPEM(l.clientCA)
 	c.ClientCAs = pool
 	c.ClientAuth = tls.RequireAndVerifyClientCert
 	// A resumed session skips the verification of the chain, so there is none; and
@@ -144,5 +194,5 @@ func serverTLS(zl *zone.Listener, certs Certificates) (*tls.Config, error) {
 		}
 		return nil
 	}
-	return c, nil
+	return c
 }

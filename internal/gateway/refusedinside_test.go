@@ -46,7 +46,7 @@ func TestInsideFaultsAreNotTheClients(t *testing.T) {
 				}
 			})
 			g, kept := editedGateway(t, []*zone.Route{anything("GET")}, behind(s), inPlain)
-			g.zone.Services[0].Embedded = c.door
+			g.now().zone.Services[0].Embedded = c.door
 			w := newTaker()
 			if visit(g, w, "GET", "/a") {
 				t.Errorf("%s: broken off", c.said)
@@ -74,7 +74,7 @@ func TestRefusalInsideKeepsTheConnection(t *testing.T) {
 		}
 	})
 	g, kept := editedGateway(t, []*zone.Route{anything("GET")}, behind(s), inPlain)
-	g.zone.Services[0].Embedded = true
+	g.now().zone.Services[0].Embedded = true
 	for range 5 {
 		visit(g, newTaker(), "GET", "/a")
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 // reply gives a final answer from memory: a refusal, or the answer of a built-in
@@ -41,6 +42,11 @@ func (g *Gateway) reply(t *trip, status int, h http.Header, body []byte) {
 // into t.extra (Allow, Retry-After, WWW-Authenticate) goes with it.
 func (g *Gateway) refuse(t *trip, r problem.Reason) {
 	t.reason = r
+	if t.route != nil && t.route.Stream == zone.StreamGRPC {
+		// Beside the status of HTTP: a client that reads these need not guess from it,
+		// and one that looks at HTTP first sees the refusal that it is.
+		t.extra["Grpc-Status"], t.extra["Grpc-Message"] = []string{grpcStatus(r)}, []string{grpcMessage(r)}
+	}
 	h, body := document(t, r)
 	g.reply(t, r.Status(), h, body)
 }

@@ -72,7 +72,7 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 			r.RequestURI, r.URL.Scheme, r.URL.Host, r.RemoteAddr = "/mac/1", "", "", client+":4711"
 			r.TLS.ServerName = "shop.example"
 			w := newTaker()
-			g.serve(g.listeners[0], w, r)
+			g.serve(g.now().listeners[0], w, r)
 			return w
 		}
 		content := strings.Repeat("x", size)

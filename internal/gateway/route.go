@@ -49,7 +49,7 @@ func (l *listener) buildRoutes(g *Gateway, cfg *Config) error {
 			}
 			all = append(all, zr)
 			l.addRoute(g, &route{
-				Route: zr, service: g.services[svc.Name], params: params, whole: whole,
+				Route: zr, service: l.rules.pools[svc.Name].Set, params: params, whole: whole,
 				serviceName: svc.Name, bodyLimit: l.Limits.Body,
 			})
 		}

@@ -110,7 +110,7 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 			t.Fatal(err)
 		}
 		d.gateway = g
-		g.listeners[0].server.TLSConfig.SessionTicketsDisabled = true // a pipe holds nothing: tickets would wait for a reader
+		g.now().listeners[0].tls.SessionTicketsDisabled = true // a pipe holds nothing: tickets would wait for a reader
 
 		up := &http.Server{ReadHeaderTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.RawQuery == "refuse" {

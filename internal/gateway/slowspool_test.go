@@ -65,7 +65,7 @@ func TestTokenOutlivesTheUpload(t *testing.T) {
 			r.TLS.ServerName = "shop.example"
 			r.Header.Set("Authorization", "Bearer "+aliceToken)
 			w := newTaker()
-			g.serve(g.listeners[0], w, r)
+			g.serve(g.now().listeners[0], w, r)
 			if w.status != c.status || len(inner.seen) != c.status/200%2 {
 				t.Errorf("%s, %s: answered %d, the inner door saw %q, want %d", path, c.what, w.status, inner.seen, c.status)
 			}

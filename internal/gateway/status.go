@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"maps"
+	"net"
 	"slices"
 )
 
@@ -15,10 +16,11 @@ type ServiceStatus struct {
 // Services tells how the services stand, sorted by name. An instance that
 // nobody has dialled yet counts as healthy.
 func (g *Gateway) Services() []ServiceStatus {
-	list := make([]ServiceStatus, 0, len(g.services))
-	for _, name := range slices.Sorted(maps.Keys(g.services)) {
+	pools := g.now().pools
+	list := make([]ServiceStatus, 0, len(pools))
+	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		st := ServiceStatus{Name: name}
-		for _, in := range g.services[name].Status() {
+		for _, in := range pools[name].Status() {
 			st.Instances++
 			if in.Healthy {
 				st.Healthy++
@@ -27,4 +29,16 @@ func (g *Gateway) Services() []ServiceStatus {
 		list = append(list, st)
 	}
 	return list
+}
+
+// Addresses returns where each listener listens, by name. It is empty while the
+// gateway does not serve.
+func (g *Gateway) Addresses() map[string]net.Addr {
+	addresses := make(map[string]net.Addr)
+	for _, d := range g.allDoors() {
+		if !d.leaving.Load() {
+			addresses[d.current.Load().Name] = d.Addr()
+		}
+	}
+	return addresses
 }

@@ -26,7 +26,7 @@ func (g *Gateway) answerStream(t *trip, x *upstream.Exchange) problem.Reason {
 	if r := g.recordOpen(t); r != problem.OK {
 		return r
 	}
-	v := g.watch(t.r.Context(), t.cred, t.route.Route, x.Cut)
+	v := g.watch(t, ends{cut: x.Cut, force: t.out.cutOff})
 	reason := t.pump(x)
 	if r := v.end(); r != problem.OK {
 		reason = r
@@ -43,19 +43,21 @@ func (g *Gateway) answerStream(t *trip, x *upstream.Exchange) problem.Reason {
 
 // pump moves the pieces of a stream until one side ends.
 func (t *trip) pump(x *upstream.Exchange) problem.Reason {
-	x.Stream()
+	x.Stream(t.listener.Limits.Idle)
 	t.head(x, -1)
 	t.w.WriteHeader(x.Status)
 	out := http.NewResponseController(t.w)
 	if err := out.Flush(); err != nil { // the client waits for the head before the first event
 		return t.cutOutside(err)
 	}
-	buf := pieces.Get().(*[pieceSize]byte)
-	defer pieces.Put(buf)
-	for {
-		n, err := x.Read(buf[:])
+	var buf scoop
+	defer buf.drop()
+	for n := 0; ; {
+		var err error
+		b := buf.next(n)
+		n, err = x.Read(b)
 		if n > 0 {
-			m, werr := t.w.Write(buf[:n])
+			m, werr := t.w.Write(b[:n])
 			t.bytesOut += int64(m)
 			if werr == nil {
 				werr = out.Flush()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"sallyport.dev/internal/journal"
+	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/upstream/upstreamtest"
 	"sallyport.dev/zone"
 )
@@ -98,7 +100,7 @@ func TestStreamEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, dial := upstreamtest.Pipe(c.serve)
 				g, kept := pipedGateway(t, s, dial, sseRoute())
-				g.zone.Services[0].Embedded = true // its reasons are believed
+				g.now().zone.Services[0].Embedded = true // its reasons are believed
 				defer s.Serving.Wait()
 				defer g.Close()
 				w := newTaker()
@@ -174,5 +176,37 @@ func TestWhoseFaultIsATimeout(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A stream whose client does not read ends with its right all the same, on both
+// protocols.
+func TestStreamOfASlowReader(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		s := upstreamtest.Listen(t, "tcp", func(c *upstreamtest.Conn) {
+			if _, ok := c.Request(); !ok {
+				return
+			}
+			c.Say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+			for c.Say(strings.Repeat("data: x\n\n", 1000)) {
+			}
+		})
+		rt := sseRoute()
+		rt.Allow = zone.AllowUser
+		d := openDoor(t, []*zone.Route{rt}, behind(s))
+		req, _ := http.NewRequest("GET", "https://shop.example/live", nil)
+		req.Header.Set("Authorization", "Bearer "+rootToken)
+		resp, err := d.client(http2).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond) // the buffers fill: nothing tells
+		start := time.Now()
+		d.auth.fail(problem.New(problem.AuthRevoked, nil))
+		d.gateway.Forget(hashOf(rootToken))
+		if r := d.endRecord(); r.Reason != "auth.revoked" || time.Since(start) > 2*time.Second {
+			t.Errorf("http2 %v: after %v: record %+v", http2, time.Since(start), r)
+		}
+		_ = resp.Body.Close()
 	}
 }

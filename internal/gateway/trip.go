@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/upstream"
 	"sallyport.dev/zone"
 )
 
@@ -32,13 +33,14 @@ type trip struct {
 	values       zone.Values // path values of the matched route
 	route        *route      // nil until the route stage
 	cred         Credential
-	principal    *policy.Principal // never nil after authenticate
-	entry        *entry            // where the principal was found; holds its inside tokens
-	inside       string            // inside token; empty for local routes
-	insideUntil  time.Time         // half its life: what is sent later gets another
-	digest       string            // Content-Digest of the body; empty where the proof does not cover it
-	spooled      *httpsig.Body     // the body, read to its end; nil when it travels as it comes
-	room         *roomed           // what it takes; likewise
+	principal    *policy.Principal   // never nil after authenticate
+	entry        *entry              // where the principal was found; holds its inside tokens
+	inside       string              // inside token; empty for local routes
+	insideUntil  time.Time           // half its life: what is sent later gets another
+	digest       string              // Content-Digest of the body; empty where the proof does not cover it
+	handshake    *upstream.Handshake // of a WebSocket; nil: the request is none
+	spooled      *httpsig.Body       // the body, read to its end; nil when it travels as it comes
+	room         *roomed             // what it takes; likewise
 
 	extra    http.Header // goes on the answer, whoever writes it: Allow, Retry-After, RateLimit, WWW-Authenticate
 	body     *body       // the bounded body; nil when the request has none
@@ -49,6 +51,7 @@ type trip struct {
 	status   int      // status of the answer
 	tags     []string // of the record
 	bytesOut int64    // body bytes sent
+	tunnelIn int64    // bytes received in a tunnel, when it has ended
 
 	stage    int // index of the stage under way
 	boundary time.Time
@@ -64,7 +67,7 @@ type trip struct {
 // bytesIn is how many bytes of the body were read.
 func (t *trip) bytesIn() int64 {
 	if t.body == nil {
-		return 0
+		return t.tunnelIn
 	}
 	return t.body.count()
 }

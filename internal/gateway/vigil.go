@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"sync"
 	"time"
 
 	"sallyport.dev/internal/policy"
@@ -10,26 +12,41 @@ import (
 	"sallyport.dev/zone"
 )
 
-// vigilTime is between two looks at the credential of an open stream.
-const vigilTime = time.Second
+const (
+	// vigilTime is between two looks at the credential of an open stream. What is
+	// revoked is looked at at once.
+	vigilTime = time.Second
+	// vigilGrace is how long a stream that was cut may take to say so to its client,
+	// and as long again to take leave of it.
+	vigilGrace = 250 * time.Millisecond
+)
 
 // vigil watches over a stream after its door was passed: a session that ends, a
-// key that is revoked and a role that is taken end the streams that they opened.
+// key that is revoked, a role that is taken and a route that is no more end the
+// streams that they opened.
 type vigil struct {
 	stop   chan struct{}
 	done   chan struct{}
+	look   chan struct{}  // holds one: something was revoked that may concern it
 	reason problem.Reason // why the stream was cut; readable after done
 }
 
-// watch begins a vigil. cut is called at most once, from another goroutine. A
-// stream without a credential has nothing to watch, and its vigil is nil.
-func (g *Gateway) watch(ctx context.Context, cred Credential, rt *zone.Route, cut func()) *vigil {
-	if cred.Kind == NoCredential {
-		return nil
-	}
-	v := &vigil{stop: make(chan struct{}), done: make(chan struct{}), reason: problem.OK}
+// ends are how a vigil ends its stream. Each is called at most once, from another
+// goroutine, and none after the vigil's end.
+type ends struct {
+	cut   func() // the service
+	force func() // the client, when it does not take what is left in time; may be nil
+	drain bool   // also when the gateway drains: net/http does not know of the stream
+}
+
+// watch begins a vigil over the stream of a trip.
+func (g *Gateway) watch(t *trip, by ends) *vigil {
+	v := &vigil{stop: make(chan struct{}), done: make(chan struct{}), look: make(chan struct{}, 1), reason: problem.OK}
+	g.principals.vigils.add(v, t.cred.Hash, t.principal.Subject)
+	ctx, hash := t.r.Context(), t.cred.Hash
 	go func() {
 		defer close(v.done)
+		defer g.principals.vigils.remove(v, hash)
 		tick := time.NewTicker(vigilTime)
 		defer tick.Stop()
 		for {
@@ -37,10 +54,18 @@ func (g *Gateway) watch(ctx context.Context, cred Credential, rt *zone.Route, cu
 			case <-v.stop:
 				return
 			case <-tick.C:
+			case <-v.look:
 			}
-			if r := g.stillMay(ctx, cred, rt); r != problem.OK {
+			r := problem.OK
+			if by.drain && g.draining.Load() {
+				r = problem.ZoneDraining
+			}
+			if r == problem.OK {
+				r = g.stillMay(ctx, t)
+			}
+			if r != problem.OK {
 				v.reason = r
-				cut()
+				v.finish(by)
 				return
 			}
 		}
@@ -48,33 +73,116 @@ func (g *Gateway) watch(ctx context.Context, cred Credential, rt *zone.Route, cu
 	return v
 }
 
+func (v *vigil) finish(by ends) {
+	by.cut()
+	if by.force == nil {
+		return
+	}
+	grace := time.NewTimer(vigilGrace)
+	defer grace.Stop()
+	select {
+	case <-v.stop:
+	case <-grace.C:
+		by.force()
+	}
+}
+
 // end ends the vigil and says why it cut the stream, OK when it did not.
 func (v *vigil) end() problem.Reason {
-	if v == nil {
-		return problem.OK
-	}
 	close(v.stop)
 	<-v.done
 	return v.reason
 }
 
-// stillMay asks again what authenticate and authorize asked when the stream was
-// opened. That is mostly a look at what is remembered; an answer that cannot be
-// had is a no, as it would be for a new request.
-func (g *Gateway) stillMay(ctx context.Context, cred Credential, rt *zone.Route) problem.Reason {
-	key := credentialKey{hash: cred.Hash, kind: cred.Kind}
-	e := g.principals.get(key, g.clock())
-	if e == nil {
-		var err error
-		if e, err = g.lookup(ctx, key, cred); err != nil {
-			if ctx.Err() != nil {
-				return problem.OK // the client has ended the stream itself
+// stillMay asks again what route, authenticate and authorize asked when the stream
+// was opened. That is mostly a look at what is remembered; an answer that cannot
+// be had is a no, as it would be for a new request. It only reads of the trip what
+// does not change while the stream is open.
+func (g *Gateway) stillMay(ctx context.Context, t *trip) problem.Reason {
+	rt, ok := g.heir(t)
+	if !ok {
+		return problem.RouteUnknown
+	}
+	p := t.principal
+	if t.cred.Kind != NoCredential {
+		key := credentialKey{hash: t.cred.Hash, kind: t.cred.Kind}
+		e := g.remembered(key, g.clock())
+		if e == nil {
+			var err error
+			if e, err = g.lookup(ctx, key, t.cred); err != nil {
+				if ctx.Err() != nil {
+					return problem.OK // the client has ended the stream itself
+				}
+				if p, ok := errors.AsType[*problem.Error](err); ok && p.Reason != problem.OK {
+					return p.Reason
+				}
+				return problem.AuthUnavailable
 			}
-			if p, ok := errors.AsType[*problem.Error](err); ok && p.Reason != problem.OK {
-				return p.Reason
-			}
-			return problem.AuthUnavailable
+		}
+		p = e.principal
+	}
+	if r := policy.Authorize(rt.Route, p); r != problem.OK {
+		return r
+	}
+	if o := rt.Owner; o.Kind == zone.OwnerPath && !policy.Owns(p, t.values.Get(o.Arg)) {
+		return problem.OwnerDenied
+	}
+	return problem.OK
+}
+
+// vigils are those of the open streams, by what may be revoked under them.
+type vigils struct {
+	mu       sync.Mutex
+	by       map[[sha256.Size]byte]map[*vigil]struct{} // guarded by mu; by credential
+	subjects map[*vigil]string                         // guarded by mu
+}
+
+func (s *vigils) add(v *vigil, credential [sha256.Size]byte, subject string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by == nil {
+		s.by, s.subjects = map[[sha256.Size]byte]map[*vigil]struct{}{}, map[*vigil]string{}
+	}
+	if s.by[credential] == nil {
+		s.by[credential] = map[*vigil]struct{}{}
+	}
+	s.by[credential][v] = struct{}{}
+	s.subjects[v] = subject
+}
+
+func (s *vigils) remove(v *vigil, credential [sha256.Size]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.subjects, v)
+	delete(s.by[credential], v)
+	if len(s.by[credential]) == 0 {
+		delete(s.by, credential)
+	}
+}
+
+// forget makes the streams of a credential look.
+func (s *vigils) forget(credential [sha256.Size]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for v := range s.by[credential] {
+		v.wake()
+	}
+}
+
+// forgetSubject makes the streams of a subject look.
+func (s *vigils) forgetSubject(subject string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for v, of := range s.subjects {
+		if of == subject {
+			v.wake()
 		}
 	}
-	return policy.Authorize(rt, e.principal)
+}
+
+func (v *vigil) wake() {
+	select {
+	case v.look <- struct{}{}:
+	default: // it will look already
+	}
 }

@@ -28,6 +28,8 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 		}, "auth.revoked", time.Minute + vigilTime},
 		{"session expired", func(_ *Gateway, a *fakeAuth) { a.fail(problem.New(problem.AuthExpired, nil)) },
 			"auth.expired", time.Minute + principalLife},
+		{"lifetime over", func(_ *Gateway, a *fakeAuth) { a.end(time.Now().Add(5*time.Minute + 300*time.Millisecond)) },
+			"auth.expired", 6*time.Minute + 2*vigilTime},
 		{"role taken", func(g *Gateway, a *fakeAuth) {
 			a.set(rootToken, policy.Principal{Kind: policy.User, Subject: "root", Level: 1})
 			g.ForgetSubject("root")
@@ -71,7 +73,7 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 				start := time.Now()
 				func() {
 					defer func() { _ = recover() }() // net/http's sign for a broken connection
-					g.serve(g.listeners[0], newTaker(), r)
+					g.serve(g.now().listeners[0], newTaker(), r)
 				}()
 				took := time.Since(start).Round(time.Second)
 				records := kept.all()
@@ -82,6 +84,9 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 		})
 	}
 }
+
+// end sets until when every credential is good.
+func (f *fakeAuth) end(at time.Time) { f.mu.Lock(); defer f.mu.Unlock(); f.until = at }
 
 // revokedStream runs a stream whose session is revoked after a minute, and
 // returns the gateway as it is afterwards. The look-up that notices takes a
@@ -117,7 +122,7 @@ func revokedStream(t *testing.T, last func(*upstreamtest.Conn)) (*Gateway, []jou
 	r.Header.Set("Authorization", "Bearer "+rootToken)
 	func() {
 		defer func() { _ = recover() }() // net/http's sign for a broken connection
-		g.serve(g.listeners[0], newTaker(), r)
+		g.serve(g.now().listeners[0], newTaker(), r)
 	}()
 	return g, kept.all()
 }
@@ -130,7 +135,7 @@ func TestVigilClosesNobodyElsesConnection(t *testing.T) {
 		if len(records) != 2 || records[1].Reason != "auth.revoked" {
 			t.Errorf("records %+v, want an end with auth.revoked", records)
 		}
-		for _, in := range g.services["shop"].Status() {
+		for _, in := range g.now().pools["shop"].Status() {
 			if in.Idle != 0 || in.Outstanding != 0 {
 				t.Errorf("%d idle connections, %d requests under way; want none", in.Idle, in.Outstanding)
 			}
@@ -153,7 +158,7 @@ func TestVigilIsNotTheServicesFault(t *testing.T) {
 }
 
 func failuresOf(g *Gateway) (n int) {
-	for _, in := range g.services["shop"].Status() {
+	for _, in := range g.now().pools["shop"].Status() {
 		n += in.Failures
 	}
 	return n

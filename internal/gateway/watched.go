@@ -38,6 +38,14 @@ func (w *watched) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Close takes leave, but does not wait for a client that does not read: crypto/tls
+// would for five seconds.
+func (w *watched) Close() error {
+	enough := time.AfterFunc(vigilGrace, func() { _ = w.conn.Close() })
+	defer enough.Stop()
+	return w.Conn.Close()
+}
+
 // refusedBy tells from net/http's answer why it refuses.
 func refusedBy(answer []byte) problem.Reason {
 	const status = len("HTTP/1.1 ")

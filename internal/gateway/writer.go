@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +27,8 @@ type writer struct {
 	written int64
 	started bool // the head of the answer has been handed to net/http
 
-	forwarded bool // the answer may be a service's, which arrives while it leaves
+	off       atomic.Bool // the client gets no more time
+	forwarded bool        // the answer may be a service's, which arrives while it leaves
 }
 
 // Header is the head of the answer.
@@ -111,6 +113,18 @@ func (w *writer) settle() {
 func (w *writer) deadline(at time.Time) {
 	if d, ok := w.inner.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		_ = d.SetWriteDeadline(at) // fails on a dead connection only; so will the write
+		if w.off.Load() {          // after it was set: cutOff sets its own after it said so
+			_ = d.SetWriteDeadline(longAgo)
+		}
+	}
+}
+
+// cutOff throws out a write that waits for the client, and lets no other wait. It
+// may be called from another goroutine while the handler runs.
+func (w *writer) cutOff() {
+	w.off.Store(true)
+	if d, ok := w.inner.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = d.SetWriteDeadline(longAgo) // likewise
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // Sallyport-Certificate is the sender's chain, leaf first and without root: a
@@ -45,4 +46,29 @@ func parseCertificates(s string) ([][]byte, error) {
 		chain = append(chain, der)
 	}
 	return chain, nil
+}
+
+const chainsKnown = 128 // chains that are remembered: 2 MiB when all are as long as may be
+
+// chains remembers the text of chains beside signatures that held, and what it
+// says: a sender has one for an hour. Whether a chain is to be believed is judged
+// each time. Safe for concurrent use.
+type chains struct {
+	mu    sync.Mutex
+	known map[string][][]byte // guarded by mu; what lies in it is never written
+}
+
+func (c *chains) find(text string) [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[text]
+}
+
+func (c *chains) note(text string, chain [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil || len(c.known) >= chainsKnown {
+		c.known = make(map[string][][]byte)
+	}
+	c.known[strings.Clone(text)] = chain // not with the whole head of a request
 }

@@ -9,6 +9,8 @@ import (
 
 	remitly "github.com/remitly-oss/httpsig-go"
 	yaronf "github.com/yaronf/httpsign"
+
+	"sallyport.dev/internal/es256"
 )
 
 // Two other implementations of RFC 9421 and this one read each other's proofs.
@@ -114,7 +116,7 @@ func TestRemitlyReadsOurs(t *testing.T) {
 	params := remitlyList + `;created=1790000000;nonce="1"`
 	base := remitlyBase(m, params)
 	sum := newKeyed(key32(7)).sum(base)
-	signature, err := sign(sender.key, base)
+	signature, err := es256.Sign(sender.key, base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +155,7 @@ func TestWeReadRemitly(t *testing.T) {
 			return string(sum[:]) == string(signature)
 		}},
 		{"signature", remitly.Algo_ECDSA_P256_SHA256, remitly.SigningKey{Key: sender.key}, func(base, signature []byte) bool {
-			return verify(&sender.key.PublicKey, base, (*[signatureSize]byte)(signature))
+			return es256.Verify(&sender.key.PublicKey, base, (*[es256.Size]byte)(signature))
 		}},
 	} {
 		r := received(m, Proof{})

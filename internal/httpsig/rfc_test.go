@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"testing"
+
+	"sallyport.dev/internal/es256"
 )
 
 // The keys and signatures of RFC 9421 appendix B.
@@ -60,12 +62,12 @@ func TestRFC9421ECDSA(t *testing.T) { // B.2.4
 		{"content-digest", "sha-512=:mEWXIS7MaLRuGgxOBdODa3xqM1XdEvxoYhvlCFJ41QJgJc4GTsPp29l5oGX69wWdXymyU0rjJuahq4l5aGgfLQ==:"},
 		{"content-length", "23"},
 	}, `("@status" "content-type" "content-digest" "content-length");created=1618884473;keyid="test-key-ecc-p256"`)
-	signature := [signatureSize]byte(decode64(t, "wNmSUAhwb5LxtOtOpNa6W5xj067m5hFrj0XQ4fvpaCLx0NKocgPquLgyahnzDnDAUy5eCdlYUEkLIj+32oiasw=="))
-	if !verify(public.(*ecdsa.PublicKey), base, &signature) {
+	signature := [es256.Size]byte(decode64(t, "wNmSUAhwb5LxtOtOpNa6W5xj067m5hFrj0XQ4fvpaCLx0NKocgPquLgyahnzDnDAUy5eCdlYUEkLIj+32oiasw=="))
+	if !es256.Verify(public.(*ecdsa.PublicKey), base, &signature) {
 		t.Error("the RFC's signature does not hold")
 	}
 	base[0] ^= 1
-	if verify(public.(*ecdsa.PublicKey), base, &signature) {
+	if es256.Verify(public.(*ecdsa.PublicKey), base, &signature) {
 		t.Error("it holds for another base")
 	}
 }

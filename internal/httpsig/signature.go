@@ -2,22 +2,16 @@ package httpsig
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"time"
-)
 
-// signatureSize is r and s, 32 bytes each (RFC 9421 section 3.3.4).
-const signatureSize = 64
+	"sallyport.dev/internal/es256"
+)
 
 // Signer proves requests with the key of one SVID. A new SVID is a new Signer.
 // Safe for concurrent use when its key is.
@@ -32,7 +26,7 @@ func NewSigner(key crypto.Signer, chain [][]byte) (*Signer, error) {
 	if key == nil || len(chain) == 0 || len(chain) > maxChain {
 		return nil, fmt.Errorf("httpsig: signer without key, or with a chain of %d certificates", len(chain))
 	}
-	public, err := p256(key.Public())
+	public, err := es256.PublicKey(key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("httpsig: signer: %w", err)
 	}
@@ -65,7 +59,7 @@ func (s *Signer) Append(dst []byte, m *Message, p Profile, now time.Time) ([]byt
 	created := now.Unix()
 	in := parameters{created: created, expires: created + lifeSeconds, nonce: newNonce()}
 	out, end := appendUnsigned(dst, Signature, p, &in, cs[:n])
-	signature, err := sign(s.key, out[end:])
+	signature, err := es256.Sign(s.key, out[end:])
 	if err != nil {
 		return dst, unsigned(err)
 	}
@@ -87,36 +81,4 @@ func newNonce() string {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails
 	return base64.RawURLEncoding.EncodeToString(random[:])
-}
-
-// sign is ecdsa-p256-sha256. Keys outside the process sign as crypto.Signer
-// says, in ASN.1, so all do.
-func sign(key crypto.Signer, base []byte) (out [signatureSize]byte, err error) {
-	sum := sha256.Sum256(base)
-	der, err := key.Sign(rand.Reader, sum[:], crypto.SHA256)
-	if err != nil {
-		return out, err
-	}
-	var point struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(der, &point); err != nil || len(rest) > 0 ||
-		point.R.Sign() < 1 || point.S.Sign() < 1 || point.R.BitLen() > 256 || point.S.BitLen() > 256 {
-		return out, errors.New("the key made no P-256 signature")
-	}
-	point.R.FillBytes(out[:32])
-	point.S.FillBytes(out[32:])
-	return out, nil
-}
-
-func verify(key *ecdsa.PublicKey, base []byte, signature *[signatureSize]byte) bool {
-	sum := sha256.Sum256(base)
-	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
-	return ecdsa.Verify(key, sum[:], r, s)
-}
-
-func p256(key crypto.PublicKey) (*ecdsa.PublicKey, error) {
-	k, ok := key.(*ecdsa.PublicKey)
-	if !ok || k == nil || k.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("a key of type %T is not ECDSA P-256", key)
-	}
-	return k, nil
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/internal/es256"
 	"sallyport.dev/internal/problem"
 )
 
@@ -84,7 +85,7 @@ func signed(t testing.TB, s svid, m Message, in *parameters) Proof {
 		t.Fatal(err)
 	}
 	out, end := appendUnsigned(nil, Signature, routeSig, in, cs[:n])
-	signature, err := sign(s.key, out[end:])
+	signature, err := es256.Sign(s.key, out[end:])
 	if err != nil {
 		t.Fatal(err)
 	}

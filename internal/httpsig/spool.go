@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"sallyport.dev/internal/problem"
@@ -47,17 +48,35 @@ func (s *Spool) Used() int64 { return s.used.Load() }
 // which the caller closes. Errors: those of r as they are;
 // problem.RequestBodyTooLarge beyond limit; problem.ProofUnavailable when there is
 // no room.
-func (s *Spool) Take(r io.Reader, limit int64) (*Body, error) {
-	r = &bounded{r: r, left: limit}
+func (s *Spool) Take(r io.Reader, limit int64) (*Body, error) { return s.TakeSized(r, -1, limit) }
+
+// TakeSized is Take of a body that is said to have size bytes. It is a hint, and
+// what nobody has sent yet takes no room for it.
+func (s *Spool) TakeSized(r io.Reader, size, limit int64) (*Body, error) {
 	b := &Body{spool: s}
-	head, err := io.ReadAll(io.LimitReader(&held{r, b}, SpoolMemory+1))
+	in := &intake{bounded{r: r, left: limit}, b}
+	head := make([]byte, 0, 512)
+	if size >= 0 && size <= spoolFirst {
+		head = make([]byte, 0, size+1) // one more shows the end
+	}
+	err := error(nil)
+	for err == nil && len(head) <= SpoolMemory {
+		if len(head) == cap(head) {
+			head = slices.Grow(head, min(len(head), SpoolMemory+1-len(head)))
+		}
+		var n int
+		n, err = in.Read(head[len(head):min(cap(head), SpoolMemory+1)])
+		head = head[:len(head)+n]
+	}
 	switch {
-	case err != nil:
+	case err != nil && err != io.EOF:
 	case len(head) <= SpoolMemory:
-		b.ReadSeeker, b.memory, b.Sum, b.Size = bytes.NewReader(head), head, sha256.Sum256(head), int64(len(head))
+		b.memory, b.Sum, b.Size = head, sha256.Sum256(head), int64(len(head))
+		b.content.Reset(head)
+		b.ReadSeeker = &b.content
 		return b, nil
 	default:
-		err = b.toFile(head, r)
+		err = b.toFile(head, &in.bounded, err)
 		b.forget()
 	}
 	if err != nil {
@@ -67,16 +86,19 @@ func (s *Spool) Take(r io.Reader, limit int64) (*Body, error) {
 	return b, nil
 }
 
-// held counts what a body takes of the memory while it comes.
-type held struct {
-	r io.Reader
+// spoolFirst is the most that is taken of the memory before anything has come.
+const spoolFirst = 4 << 10
+
+// intake is a body on its way in; it counts what it takes of the memory.
+type intake struct {
+	bounded
 	b *Body
 }
 
-func (h *held) Read(p []byte) (int, error) {
-	n, err := h.r.Read(p)
-	h.b.held += int64(n)
-	if s := h.b.spool; s.memory.Add(int64(n)) > s.memoryBudget {
+func (in *intake) Read(p []byte) (int, error) {
+	n, err := in.bounded.Read(p)
+	in.b.held += int64(n)
+	if s := in.b.spool; s.memory.Add(int64(n)) > s.memoryBudget {
 		return 0, problem.New(problem.ProofUnavailable, fmt.Errorf("bodies would fill more than %d bytes of memory", s.memoryBudget))
 	}
 	return n, err
@@ -90,12 +112,13 @@ type Body struct {
 	Sum  [sha256.Size]byte // SHA-256 of the content
 	Size int64
 
-	memory []byte   // the content, when file is nil
-	file   *os.File // without name
-	spool  *Spool
-	kept   int64 // bytes taken of the spool's budget
-	held   int64 // bytes taken of its memory
-	closed atomic.Bool
+	memory  []byte       // the content, when file is nil
+	content bytes.Reader // of memory
+	file    *os.File     // without name
+	spool   *Spool
+	kept    int64 // bytes taken of the spool's budget
+	held    int64 // bytes taken of its memory
+	closed  atomic.Bool
 }
 
 // Bytes returns the content when it is in memory, nil when it lies in a file.
@@ -115,14 +138,19 @@ func (b *Body) Close() error {
 	return err
 }
 
+// Retire is nothing to do: reads do not wait for anybody. It is for who ends
+// bodies of any kind (upstream.Body).
+func (b *Body) Retire() {}
+
 // forget gives back the memory.
 func (b *Body) forget() {
 	b.spool.memory.Add(-b.held)
 	b.held = 0
 }
 
-// toFile writes head and then the rest of r to a file without name.
-func (b *Body) toFile(head []byte, r io.Reader) error {
+// toFile writes head and then the rest of r, unless it has ended, to a file
+// without name.
+func (b *Body) toFile(head []byte, r io.Reader, end error) error {
 	f, err := os.CreateTemp(b.spool.dir, "body-*")
 	if err != nil {
 		return problem.New(problem.ProofUnavailable, err)
@@ -132,7 +160,7 @@ func (b *Body) toFile(head []byte, r io.Reader) error {
 		return problem.New(problem.ProofUnavailable, err)
 	}
 	sum := NewDigest()
-	for piece, end := head, error(nil); ; {
+	for piece := head; ; {
 		if err := b.write(piece); err != nil {
 			return problem.New(problem.ProofUnavailable, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"sallyport.dev/internal/es256"
 	"sallyport.dev/internal/problem"
 )
 
@@ -15,7 +16,7 @@ import (
 // unchecked: it verifies it to the roots of the zone and returns the leaf's key
 // and SPIFFE ID. It is asked for every proof that has the right form, before the
 // signature is known to hold, so it should remember what it saw, within bounds.
-// It must not keep chain's bytes. Its *problem.Error is passed on; any other
+// It must neither keep nor change chain's bytes. Its *problem.Error is passed on; any other
 // error is problem.ProofInvalid.
 type Certificates func(chain [][]byte) (key crypto.PublicKey, id string, err error)
 
@@ -32,6 +33,7 @@ type Verifier struct {
 	certificates Certificates
 	replay       *Replay
 	bases        sync.Pool // *[]byte
+	chains       chains
 }
 
 // NewVerifier returns a verifier. All verifiers of one process that stand for
@@ -55,7 +57,7 @@ func (v *Verifier) Verify(ctx context.Context, m *Message, p Profile, proof Proo
 	if err != nil {
 		return Signed{}, invalid(err)
 	}
-	var signature [signatureSize]byte
+	var signature [es256.Size]byte
 	if err := parseSignature(proof.Signature, Signature, signature[:]); err != nil {
 		return Signed{}, invalid(err)
 	}
@@ -77,10 +79,14 @@ func (v *Verifier) Verify(ctx context.Context, m *Message, p Profile, proof Proo
 }
 
 // check returns who holds the key that made the signature.
-func (v *Verifier) check(cs []component, params, certificate string, signature *[signatureSize]byte, sender string) (string, error) {
-	chain, err := parseCertificates(certificate)
-	if err != nil {
-		return "", invalid(err)
+func (v *Verifier) check(cs []component, params, certificate string, signature *[es256.Size]byte, sender string) (string, error) {
+	chain := v.chains.find(certificate)
+	read := chain == nil
+	if read {
+		var err error
+		if chain, err = parseCertificates(certificate); err != nil {
+			return "", invalid(err)
+		}
 	}
 	public, id, err := v.certificates(chain)
 	if err != nil {
@@ -89,7 +95,7 @@ func (v *Verifier) check(cs []component, params, certificate string, signature *
 		}
 		return "", invalid(err)
 	}
-	key, err := p256(public)
+	key, err := es256.PublicKey(public)
 	if err != nil {
 		return "", invalid(err)
 	}
@@ -107,8 +113,11 @@ func (v *Verifier) check(cs []component, params, certificate string, signature *
 	if cap(*base) <= keptBase {
 		defer v.bases.Put(base)
 	}
-	if !verify(key, *base, signature) {
+	if !es256.Verify(key, *base, signature) {
 		return "", invalid(errors.New("the signature does not hold"))
+	}
+	if read {
+		v.chains.note(certificate, chain)
 	}
 	return id, nil
 }

@@ -119,14 +119,22 @@ func (id *Identity) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // caller returns the user of a request. Reasons: auth.missing for nobody,
-// access.kind for a key or a client, which have no account.
+// access.kind for a key, a client or a user of another issuer, who have no account.
 func caller(r *http.Request) (*policy.Principal, error) {
-	switch p := policy.PrincipalFrom(r.Context()); p.Kind {
-	case policy.User:
+	switch p := policy.PrincipalFrom(r.Context()); {
+	case ofIssuer(p):
+		return nil, problem.New(problem.AccessKind, nil)
+	case p.Kind == policy.User:
 		return p, nil
-	case policy.Anonymous:
+	case p.Kind == policy.Anonymous:
 		return nil, problem.New(problem.AuthMissing, nil)
 	default:
 		return nil, problem.New(problem.AccessKind, nil)
 	}
+}
+
+// ofIssuer says whether a user is one of another issuer: its subject names that
+// (PROVIDER:SUB), which no account of this zone does.
+func ofIssuer(p *policy.Principal) bool {
+	return p.Kind == policy.User && strings.Contains(p.Subject, ":")
 }

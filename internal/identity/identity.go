@@ -115,3 +115,15 @@ func New(c Config) (*Identity, error) {
 		pages:     pages,
 	}, nil
 }
+
+// For returns the account service as another map of the zone has it: with the
+// same accounts, bounds and memory of guesses.
+func (id *Identity) For(z *zone.Zone) (*Identity, error) {
+	pages, err := newPages(z)
+	if err != nil {
+		return nil, err
+	}
+	next := *id
+	next.zone, next.pages = z, pages
+	return &next, nil
+}

@@ -15,6 +15,9 @@ import (
 
 // me is GET /auth/me: who the caller is; as a page, the account with its sessions.
 func (id *Identity) me(w http.ResponseWriter, r *http.Request) error {
+	if p := policy.PrincipalFrom(r.Context()); ofIssuer(p) && !wantsPage(r) {
+		return writeJSON(w, http.StatusOK, map[string]any{"id": p.Subject, "roles": append([]string{}, p.Roles...)})
+	}
 	p, a, err := id.callersAccount(w, r)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/store/pgtest"
 	"sallyport.dev/zone"
 )
 
@@ -49,7 +50,7 @@ func newWorld(t testing.TB, z *zone.Zone) *world {
 	if err := os.WriteFile(path, empty, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	db, err := store.OpenSQLite(t.Context(), path)
+	db, err := pgtest.OpenAt(t, path)
 	if err != nil {
 		t.Fatal(err)
 	}

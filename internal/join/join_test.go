@@ -15,6 +15,7 @@ import (
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/store/pgtest"
 )
 
 // fixture is tokens with a hand-set clock.
@@ -31,7 +32,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, dir: t.TempDir()}
 	f.now.Store(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC).UnixMicro())
 	var err error
-	if f.db, err = store.OpenSQLite(t.Context(), filepath.Join(f.dir, "store.db")); err != nil {
+	if f.db, err = pgtest.OpenAt(t, filepath.Join(f.dir, "store.db")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.db.Close() })

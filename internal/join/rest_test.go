@@ -12,6 +12,7 @@ import (
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/store/pgtest"
 )
 
 // A database that is read, or kept, opens nothing.
@@ -59,7 +60,7 @@ func TestRestart(t *testing.T) {
 	if err := f.db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	db, err := store.OpenSQLite(t.Context(), filepath.Join(f.dir, "store.db"))
+	db, err := pgtest.OpenAt(t, filepath.Join(f.dir, "store.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,6 +106,8 @@ type Journal struct {
 	batch   *batch    // guarded by pending; nil when no record waits
 	batches sync.Pool // of *batch
 
+	retain atomic.Int64 // Options.Retain, or what has come in its place; nanoseconds
+
 	write    sync.Mutex // held by whoever writes: the leader of a batch, or rotation
 	live     live
 	hash     hasher

@@ -34,6 +34,7 @@ func Open(dir string, o Options) (*Journal, error) {
 		watchers:   make(map[chan struct{}]struct{}),
 		wakeKeeper: make(chan struct{}, 1), wakeSealer: make(chan struct{}, 1),
 	}
+	j.retain.Store(int64(o.Retain))
 	j.batches.New = newBatch
 	j.durable.Store(&Head{})
 	err = j.start()

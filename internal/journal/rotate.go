@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // rotate closes the live segment and begins the next. The old one is synced
@@ -94,13 +95,16 @@ func (j *Journal) makeRoom() error {
 	return nil
 }
 
+// SetRetain has sealed segments kept for another time; 0 is the default.
+func (j *Journal) SetRetain(d time.Duration) { j.retain.Store(int64(orDefault(d, defaultRetain))) }
+
 // expire frees the segments that are older than Retain.
 func (j *Journal) expire() {
 	j.write.Lock()
 	begin := j.live.begin
 	j.write.Unlock()
-	now := j.opts.Clock()
-	old := func(b book, _ int64) bool { return (b.Sealed || b.damaged) && now.Sub(b.newest) > j.opts.Retain }
+	now, retain := j.opts.Clock(), time.Duration(j.retain.Load())
+	old := func(b book, _ int64) bool { return (b.Sealed || b.damaged) && now.Sub(b.newest) > retain }
 	freed, err := j.shelf.free(j.disk, begin, j.opts.Keep, old)
 	if err != nil {
 		j.log.Error("journal cannot free expired segments", "error", err)

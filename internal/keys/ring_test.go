@@ -256,7 +256,7 @@ func TestDamagedRowCanBeWithdrawn(t *testing.T) {
 	root := newRoot(t)
 	ring := newRing(t, db, root, (&clock{start}).Now)
 	kid := signs(t, ring)
-	write(t, db, `UPDATE signing_keys SET sealed = X'00'`)
+	write(t, db, `UPDATE signing_keys SET sealed = ?`, []byte{0})
 	if err := ring.Rotate(t.Context()); !errors.Is(err, ErrAltered) {
 		t.Fatalf("Rotate over a damaged row: %v, want %v", err, ErrAltered)
 	}

@@ -7,12 +7,14 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/store/pgtest"
 )
 
 // newDB opens a database in a data folder of its own.
@@ -50,7 +52,7 @@ var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
 
 func openDB(t *testing.T, dir string) *store.DB {
 	t.Helper()
-	db, err := store.OpenSQLite(t.Context(), filepath.Join(dir, "store.db"))
+	db, err := pgtest.OpenAt(t, filepath.Join(dir, "store.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,8 +201,8 @@ func dump(t *testing.T, db *store.DB) string {
 	var all []byte
 	err := db.View(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		for _, query := range []string{
-			`SELECT name || version || hex(sealed) FROM sealed ORDER BY name, version`,
-			`SELECT id || state || hex(sealed) || published_at || active_at FROM signing_keys ORDER BY id`,
+			`SELECT name || ' ' || version, sealed FROM sealed ORDER BY name, version`,
+			`SELECT id || ' ' || state || ' ' || published_at || ' ' || active_at, sealed FROM signing_keys ORDER BY id`,
 		} {
 			rows, err := tx.Query(ctx, query)
 			if err != nil {
@@ -208,10 +210,11 @@ func dump(t *testing.T, db *store.DB) string {
 			}
 			for rows.Next() {
 				var line string
-				if err := rows.Scan(&line); err != nil {
+				var sealed []byte
+				if err := rows.Scan(&line, &sealed); err != nil {
 					return err
 				}
-				all = append(append(all, line...), '\n')
+				all = fmt.Appendf(all, "%s %x\n", line, sealed)
 			}
 			if err := rows.Err(); err != nil {
 				return err

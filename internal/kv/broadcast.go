@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,16 +47,7 @@ func (m *Memory) Publish(_ context.Context, channel string, message []byte) erro
 	if validKey(channel) != nil || len(message) > MaxMessage {
 		return ErrInvalid
 	}
-	c := &m.channels
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.byName[channel]) == 0 {
-		return nil
-	}
-	message = bytes.Clone(message) // the caller may use it again
-	for _, s := range c.byName[channel] {
-		s.offer(message)
-	}
+	m.channels.offer(channel, message)
 	return nil
 }
 
@@ -64,12 +56,29 @@ func (m *Memory) Subscribe(ctx context.Context, channel string) (*Subscription, 
 	if validKey(channel) != nil {
 		return nil, ErrInvalid
 	}
+	return m.channels.add(ctx, channel)
+}
+
+// offer hands a message to all subscriptions of a channel.
+func (c *channels) offer(channel string, message []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.byName[channel]) == 0 {
+		return
+	}
+	message = bytes.Clone(message) // the caller may use it again
+	for _, s := range c.byName[channel] {
+		s.offer(message)
+	}
+}
+
+// add makes a subscription that ends with ctx.
+func (c *channels) add(ctx context.Context, channel string) (*Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	send := make(chan []byte, MaxPending)
 	s := &Subscription{C: send, send: send}
-	c := &m.channels
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n >= MaxSubscriptions {
@@ -89,6 +98,20 @@ func (m *Memory) Subscribe(ctx context.Context, channel string) (*Subscription, 
 	return s, nil
 }
 
+// names returns the channels that somebody listens to.
+func (c *channels) names() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.byName))
+}
+
+// wanted says whether somebody listens to a channel.
+func (c *channels) wanted(channel string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.byName[channel]) > 0
+}
+
 func (c *channels) remove(channel string, s *Subscription) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,4 +123,16 @@ func (c *channels) remove(channel string, s *Subscription) {
 	}
 	c.n--
 	close(s.send)
+}
+
+// end ends all subscriptions.
+func (c *channels) end() {
+	for _, name := range c.names() {
+		c.mu.Lock()
+		all := slices.Clone(c.byName[name])
+		c.mu.Unlock()
+		for _, s := range all {
+			s.Close()
+		}
+	}
 }

@@ -55,6 +55,17 @@ func newCounters(bound int) counters {
 // moved with every event.
 const coarse = int64(time.Second)
 
+// peek says what take would, and counts nothing.
+func (c *counters) peek(key string, rate zone.Rate, now int64) Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var w window // a copy: asking does not move a counter's time either
+	if i, known := c.byKey[key]; known {
+		w = c.slots[i].window
+	}
+	return w.take(rate, now, true)
+}
+
 func (c *counters) take(key string, rate zone.Rate, now int64) Result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,7 +77,7 @@ func (c *counters) take(key string, rate zone.Rate, now int64) Result {
 		c.byKey[key] = i
 	}
 	s := &c.slots[i]
-	r := s.take(rate, now)
+	r := s.take(rate, now, false)
 	if heavy := s.window.heavy(rate); !known || heavy != s.heavy || now-s.used >= coarse {
 		if known {
 			c.unlink(i)

@@ -1,6 +1,6 @@
 // Package kv keeps what is short-lived: counters that limit, nonces that are
-// seen once, values with a life, and broadcast. The engine is memory; the suite
-// in kvtest is what another engine (Valkey) has to pass.
+// seen once, values with a life, and broadcast. The engines are Memory, of one
+// process, and Valkey, which several share; both pass the suite in kvtest.
 //
 // It promises that a counter never allows more than its rate, in any window,
 // wherever the window starts; that a nonce or value is never forgotten before
@@ -35,8 +35,9 @@ type Store interface {
 type Counters interface {
 	// Take counts one event under key if rate allows it, in one atomic step. An
 	// event that is refused is not counted. now is the caller's time, which may
-	// step back: a counter's time does not. The zero rate is no bound, as in the
-	// map: it allows all and counts nothing.
+	// step back: a counter's time does not. An engine that several processes
+	// share goes by its own clock instead: theirs differ. The zero rate is no
+	// bound, as in the map: it allows all and counts nothing.
 	Take(ctx context.Context, key string, rate zone.Rate, now time.Time) (Result, error)
 }
 
@@ -81,6 +82,9 @@ const (
 var (
 	// ErrFull: there is no room for another live value or subscription.
 	ErrFull = errors.New("kv: full")
+	// ErrUnavailable: the engine cannot be asked now. Nothing is known, and what
+	// was asked may have been done: the caller fails closed.
+	ErrUnavailable = errors.New("kv: unavailable")
 	// ErrInvalid: a key, value, message, life or rate is outside the bounds.
 	ErrInvalid = errors.New("kv: outside the bounds")
 )

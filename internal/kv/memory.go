@@ -84,6 +84,11 @@ func (m *Memory) Take(_ context.Context, key string, rate zone.Rate, now time.Ti
 	return m.counters[m.shard(key)].take(key, rate, max(0, m.nanos(now))), nil
 }
 
+// peek returns what Take would, and counts nothing. Key and rate are in the bounds.
+func (m *Memory) peek(key string, rate zone.Rate, now time.Time) Result {
+	return m.counters[m.shard(key)].peek(key, rate, max(0, m.nanos(now)))
+}
+
 // SetNX implements Values.
 func (m *Memory) SetNX(_ context.Context, key string, ttl time.Duration) (bool, error) {
 	return m.put(key, nil, ttl, true)

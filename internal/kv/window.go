@@ -34,15 +34,15 @@ type window struct {
 }
 
 // take counts an event at a time (nanoseconds from any fixed point, not
-// negative) if the rate allows it. It takes constant time.
-func (w *window) take(rate zone.Rate, now int64) Result {
+// negative) if the rate allows it and it is not only asked. It takes constant time.
+func (w *window) take(rate zone.Rate, now int64, ask bool) Result {
 	slice := (int64(rate.Window) + parts - 1) / parts // rounded up: eight of them are at least W
 	if w.slice != slice {
 		*w = window{slice: slice, head: now / slice} // new, or the map changed the window
 	}
 	w.advance(now / slice)
 	r := Result{Allowed: int(w.sum) < rate.Count}
-	if r.Allowed {
+	if r.Allowed && !ask {
 		w.counts[w.head%(parts+1)]++
 		w.sum++
 		w.newest = w.head

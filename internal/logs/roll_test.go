@@ -15,6 +15,7 @@ import (
 
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/store/pgtest"
 )
 
 // source is a journal that nobody writes.
@@ -28,7 +29,7 @@ func (s source) Durable() journal.Head { return s.head }
 
 func openDB(t testing.TB, path string) *store.DB {
 	t.Helper()
-	db, err := store.OpenSQLite(context.Background(), path)
+	db, err := pgtest.OpenAt(t, path)
 	if err != nil {
 		t.Fatal(err)
 	}

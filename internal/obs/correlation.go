@@ -45,15 +45,14 @@ type Trace struct {
 	Span [8]byte
 }
 
-// NewTrace starts a new trace with its root span.
+// NewTrace starts a new trace with its root span. The span's id is the second half
+// of the trace's: who reads the journal, which keeps the latter, knows both.
 func NewTrace() Trace {
 	var t Trace
-	var b [24]byte
-	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails (Go 1.24)
-	copy(t.ID[:], b[:16])
-	copy(t.Span[:], b[16:])
-	t.ID[0] |= 1 // never all zero (W3C Trace Context section 3.2.2.3)
-	t.Span[0] |= 1
+	_, _ = rand.Read(t.ID[:]) // crypto/rand.Read never fails (Go 1.24)
+	t.ID[0] |= 1              // never all zero (W3C Trace Context section 3.2.2.3)
+	t.ID[8] |= 1
+	copy(t.Span[:], t.ID[8:])
 	return t
 }
 

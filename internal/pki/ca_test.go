@@ -19,6 +19,7 @@ import (
 
 	"sallyport.dev/internal/keys"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/store/pgtest"
 )
 
 // start is where hand-set clocks stand.
@@ -76,7 +77,7 @@ var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
 
 func openDB(t testing.TB, dir string) *store.DB {
 	t.Helper()
-	db, err := store.OpenSQLite(t.Context(), filepath.Join(dir, "store.db"))
+	db, err := pgtest.OpenAt(t, filepath.Join(dir, "store.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,7 @@ var reasons = [reasonCount]info{
 	RequestHeader:         {"request.header", 400, "A header is not accepted", "Header names may hold letters, digits and hyphens only."},
 	RequestHost:           {"request.host", 400, "The Host is not accepted", "Send exactly one well-formed Host."},
 	RequestFraming:        {"request.framing", 400, "The message framing is ambiguous", "Send either Content-Length or Transfer-Encoding: chunked, once."},
-	RequestUpgrade:        {"request.upgrade", 400, "The upgrade is not accepted", "Upgrades are accepted on declared stream routes only."},
+	RequestUpgrade:        {"request.upgrade", 400, "The upgrade is not accepted", "A `stream: websocket` route takes the opening handshake of WebSocket, version 13, over HTTP/1.1, and nothing else; a `stream: grpc` route takes HTTP/2."},
 	RequestBodyTooLarge:   {"request.body_too_large", 413, "The body is too large", "The listener's limits.body bounds it."},
 	RequestHeaderTooLarge: {"request.header_too_large", 431, "The header section is too large", "The listener's limits.header bounds it."},
 	RequestTimeout:        {"request.timeout", 408, "The request took too long", "The listener's header_time and body_rate bound it."},

@@ -100,10 +100,11 @@ func (s *Sessions) judge(r *row, used, now time.Time) problem.Reason {
 
 // lives returns the lifetimes of the map.
 func (s *Sessions) lives(remember bool) (absolute, idle time.Duration) {
+	life := s.life.Load()
 	if remember {
-		return s.life.Remember, s.life.Remember
+		return life.Remember, life.Remember
 	}
-	return s.life.Absolute, s.life.Idle
+	return life.Absolute, life.Idle
 }
 
 func earlier(a, b time.Time) time.Time {

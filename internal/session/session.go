@@ -27,6 +27,7 @@ package session
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/internal/store"
@@ -36,15 +37,20 @@ import (
 // Sessions are the sessions of a zone. It is safe for concurrent use.
 type Sessions struct {
 	db    *store.DB
-	life  zone.Sessions
+	life  atomic.Pointer[zone.Sessions]
 	clock func() time.Time
 	uses  uses
 }
 
 // New returns the sessions kept in db. Lifetimes that are zero end sessions at once.
 func New(db *store.DB, life zone.Sessions, clock func() time.Time) *Sessions {
-	return &Sessions{db: db, life: life, clock: clock}
+	s := &Sessions{db: db, clock: clock}
+	s.SetLifetimes(life)
+	return s
 }
+
+// SetLifetimes puts the lifetimes of another map in force.
+func (s *Sessions) SetLifetimes(life zone.Sessions) { s.life.Store(&life) }
 
 // MaxPerUser bounds the live sessions of a user: a login beyond it ends the one
 // that was not used for the longest time.

@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/session"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/internal/store/pgtest"
 	"sallyport.dev/zone"
 )
 
@@ -40,7 +41,7 @@ func newFixture(t testing.TB) *fixture {
 	if err := os.WriteFile(f.path, empty, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if f.db, err = store.OpenSQLite(t.Context(), f.path); err != nil {
+	if f.db, err = pgtest.OpenAt(t, f.path); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.db.Close() })

@@ -121,7 +121,6 @@ func TestServiceThatIsDown(t *testing.T) {
 
 	b = newBed(t, "["+dead+", "+alive+"]")
 	for range 4 { // each of the two is first in turn
-		b.sidecar.inbound.transport.CloseIdleConnections()
 		if got := read(t, b.ask("GET", "/open", b.guard.Token("anonymous"), nil)); got != "alive" {
 			t.Errorf("with one of two instances down: got %q, want alive", got)
 		}

@@ -26,6 +26,20 @@ func (w *callWire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return plainAnswer(res)
 }
 
+// plainAnswer returns an answer without its trailers, and refuses what is no
+// final answer: ReverseProxy would hand the connection over after a 101 that
+// does not even name a protocol. The transport writes trailers into res, which
+// nobody sees.
+func plainAnswer(res *http.Response) (*http.Response, error) {
+	if res.StatusCode < 200 || res.StatusCode > 599 {
+		_ = res.Body.Close() // the connection is not used again
+		return nil, errStatus
+	}
+	out := *res
+	out.Trailer = nil
+	return &out, nil
+}
+
 // noHandle helps the author of the service on the way.
 const noHandle = "send back the header Sallyport-Request of the request in hand; without it only calls declared `as: service` pass"
 

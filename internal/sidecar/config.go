@@ -47,8 +47,8 @@ type Config struct {
 	DialTime   time.Duration // 2 s to connect to one instance of the service
 	HeadTime   time.Duration // 30 s from the sent request to the head of the answer
 	PieceTime  time.Duration // 30 s between two pieces of an answer
-	AnswerTime time.Duration // 5 min for the whole request; a declared stream only until its head
-	StreamIdle time.Duration // 2 min between two pieces of a declared stream
+	AnswerTime time.Duration // 5 min for the whole answer, and for the whole request where it has a body; a declared stream only until its head
+	StreamIdle time.Duration // 2 min that a declared stream is silent
 	Drain      time.Duration // 10 s for calls that are under way at the end
 
 	Log *slog.Logger // default discards

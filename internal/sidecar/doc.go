@@ -27,10 +27,18 @@
 // Nothing that proves anything reaches the service: no Txn-Token, Signature,
 // Sallyport-Certificate or Content-Digest. Of the answer the names of the inside
 // are removed, so that a service can say neither a reason nor a user; trailers
-// and interim answers (1xx) are dropped, since no policy has judged them. A
+// and interim answers (1xx) are dropped, since no policy has judged them; only
+// gRPC, which has its status there, keeps its trailers, by the rules of headers. A
 // service that is down answers 502 upstream.unreachable, one that is slow 504
 // upstream.timeout, one that breaks HTTP 502 upstream.protocol, and an answer
 // that ends early breaks the connection off rather than look whole.
+//
+// A route with `stream` reaches the service as what it is, in constant memory and
+// never silent for longer than Config.StreamIdle: an event stream; a WebSocket,
+// whose handshake is checked both ways before the connection is a tunnel; gRPC over
+// HTTP/2, on the service's side without TLS (prior knowledge). In all a stream
+// lasts no longer than the certificates of its connection, and ends when the map
+// does not allow it any more.
 //
 // # Outbound: what it promises
 //
@@ -52,7 +60,7 @@
 //
 // # What it refuses
 //
-// Upgrades and tunnels in either direction, absolute request targets, paths that
+// Upgrades but of WebSocket on routes that declare it, tunnels, absolute targets, paths that
 // some services read in another way than the map (/..;/, a backslash), a handle
 // that is unknown, ended, malformed or sent twice, more requests than its table
 // of handles has room for, and a service that is away from this host. Until the
@@ -61,9 +69,11 @@
 // # What it cannot do
 //
 // Whoever can connect to the service's own port or socket goes past the inner
-// door; a socket that one uid can open is better than a port of loopback. A
-// request that net/http may repeat (RFC 9110 section 9.2.2: GET and its kin, or
-// with an Idempotency-Key) is sent again when a kept connection breaks before
-// the first byte of the answer. The token of a request lives a minute: calls
-// under the handle of a long stream are refused by the callee after that.
+// door; a socket that one uid can open is better than a port of loopback. A GET,
+// HEAD or OPTIONS without a body is sent again, once, when the connection breaks
+// before the first byte of the answer; of several instances that do not take the
+// connection two are tried. The token of a request lives a minute: calls under the
+// handle of a long stream are refused by the callee after that. The service's own
+// calls are plain requests and event streams: it opens no WebSocket and no gRPC
+// through its sidecar.
 package sidecar

@@ -74,13 +74,20 @@ func (f *facts) check() error {
 	return nil
 }
 
-// say writes the facts and the handle into a header that keep has emptied of
-// everybody else's.
-func (f *facts) say(h http.Header, request handle) {
-	for _, field := range []struct{ name, value string }{
+// fact is one header that the sidecar says.
+type fact struct{ name, value string }
+
+// fields returns the facts as headers; those that are empty are not said.
+func (f *facts) fields() [7]fact {
+	return [...]fact{
 		{headerUser, f.user}, {headerRoles, f.roles}, {headerScopes, f.scopes}, {headerClient, f.client},
 		{headerCaller, f.caller}, {headerCorrelation, f.correlation}, {headerTrace, f.trace},
-	} {
+	}
+}
+
+// say writes the facts and the handle into a header that has nobody else's.
+func (f *facts) say(h http.Header, request handle) {
+	for _, field := range f.fields() {
 		if field.value != "" {
 			h[field.name] = []string{field.value}
 		}

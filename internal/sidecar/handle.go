@@ -59,7 +59,9 @@ func (t *handles) find(text string) (context.Context, bool) {
 }
 
 // String is the header value.
-func (h handle) String() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
+func (h handle) String() string { return string(h.appendTo(nil)) }
+
+func (h *handle) appendTo(dst []byte) []byte { return base64.RawURLEncoding.AppendEncode(dst, h[:]) }
 
 // parseHandle takes the one spelling of a handle: the spare bits of its last
 // character are zero.

@@ -35,6 +35,8 @@ services:
       GET /orders/{id}: {allow: user, owner: "response:/customer"}
       PUT /orders/{id}: {allow: user, owner: "read:/customer"}
       GET /live: {allow: anonymous, stream: sse}
+      GET /chat: {allow: anonymous, stream: websocket}
+      POST /rpc: {allow: anonymous, stream: grpc}
       GET /scoped: {allow: key, scopes: [orders.read]}
     calls:
       accounts: [GET /accounts/{id}, POST /accounts]
@@ -54,7 +56,7 @@ services:
 // bed is a running sidecar with real sockets on both sides. The guard is
 // guardtest's, behind a plain listener: mutual TLS is the guard's own to test.
 type bed struct {
-	t       *testing.T
+	t       testing.TB
 	guard   *door
 	sidecar *Sidecar
 	inner   string // URL of the inner door
@@ -67,7 +69,7 @@ type bed struct {
 // door is a Guard for tests.
 type door struct {
 	*guardtest.Guard
-	t      *testing.T
+	t      testing.TB
 	client *http.Client                              // nil: the guard's
 	wait   func(ctx context.Context) error           // nil: the guard's
 	serve  func(context.Context, net.Listener) error // nil: serves
@@ -103,6 +105,7 @@ func (d *door) Serve(ctx context.Context, l net.Listener, h http.Handler) error 
 	}
 	protected := d.Protect(h)
 	srv := &http.Server{
+		Protocols:         bothVersions(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -139,7 +142,7 @@ type option func(*Config, *door)
 
 // newBed runs the sidecar of orders in front of the service at upstream, until
 // the test ends.
-func newBed(t *testing.T, upstream string, options ...option) *bed {
+func newBed(t testing.TB, upstream string, options ...option) *bed {
 	t.Helper()
 	b := prepare(t, upstream, options...)
 	b.start()
@@ -147,7 +150,7 @@ func newBed(t *testing.T, upstream string, options ...option) *bed {
 }
 
 // prepare is newBed without Run.
-func prepare(t *testing.T, upstream string, options ...option) *bed {
+func prepare(t testing.TB, upstream string, options ...option) *bed {
 	t.Helper()
 	b := &bed{t: t, socket: filepath.Join(shortDir(t), "out.sock"), ended: make(chan struct{})}
 	z := parse(t, strings.NewReplacer("UPSTREAM", upstream, "    OUTBOUND\n", "").Replace(shop))
@@ -214,16 +217,19 @@ func (b *bed) stop() error {
 }
 
 // newGuard returns the guard of orders.
-func newGuard(t *testing.T, z *zone.Zone) *guardtest.Guard {
+func newGuard(t testing.TB, z *zone.Zone) *guardtest.Guard {
 	t.Helper()
 	s, ok := z.Slice("orders")
 	if !ok {
 		t.Fatal("no service orders")
 	}
+	for i := range s.Routes {
+		s.Routes[i].NotEnforced = nil
+	}
 	return guardtest.FromSlice(t, s)
 }
 
-func parse(t *testing.T, text string) *zone.Zone {
+func parse(t testing.TB, text string) *zone.Zone {
 	t.Helper()
 	z, err := zone.Parse("zone.yaml", []byte(text))
 	if err != nil {
@@ -233,7 +239,7 @@ func parse(t *testing.T, text string) *zone.Zone {
 }
 
 // shortDir is a private folder whose path leaves room for a socket's name.
-func shortDir(t *testing.T) string {
+func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sc")
 	if err != nil {
@@ -244,21 +250,29 @@ func shortDir(t *testing.T) string {
 }
 
 // serviceOn serves h on a unix socket and returns the map's word for it.
-func serviceOn(t *testing.T, h http.HandlerFunc) string {
+func serviceOn(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	path := filepath.Join(shortDir(t), "s.sock")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	srv := &http.Server{Handler: h, Protocols: bothVersions(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return "unix:" + path
 }
 
+// bothVersions are HTTP/1.1, and HTTP/2 without TLS.
+func bothVersions() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
 // rawService answers each connection's first request with bytes, then closes it.
-func rawService(t *testing.T, answer string) string {
+func rawService(t testing.TB, answer string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -295,7 +309,7 @@ func readHead(c net.Conn) error {
 }
 
 // deadAddress is an address of loopback on which nobody listens.
-func deadAddress(t *testing.T) string {
+func deadAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -358,7 +372,7 @@ func (b *bed) call(method, url string, header http.Header, body io.Reader) *http
 }
 
 // read returns the body and ends the answer.
-func read(t *testing.T, res *http.Response) string {
+func read(t testing.TB, res *http.Response) string {
 	t.Helper()
 	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
@@ -369,7 +383,7 @@ func read(t *testing.T, res *http.Response) string {
 }
 
 // wantReason checks a refusal of the sidecar or its guard.
-func wantReason(t *testing.T, res *http.Response, want problem.Reason) {
+func wantReason(t testing.TB, res *http.Response, want problem.Reason) {
 	t.Helper()
 	body := read(t, res)
 	if got := res.Header.Get(problem.ReasonHeader); got != want.Code() || res.StatusCode != want.Status() {
@@ -378,7 +392,7 @@ func wantReason(t *testing.T, res *http.Response, want problem.Reason) {
 }
 
 // eventually waits for what another goroutine does next.
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !is(); runtime.Gosched() {
 		if time.Now().After(end) {

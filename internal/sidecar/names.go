@@ -23,7 +23,7 @@ const foldLimit = 32
 // fold puts name into buf in lower case, each byte that is no letter or digit as
 // a hyphen, cut at foldLimit: X_User_Id and x.user.id are X-User-Id to many
 // readers. plain says that nothing but the case was changed.
-func fold(buf *[foldLimit]byte, name string) (folded string, plain bool) {
+func fold(buf *[foldLimit]byte, name string) (folded []byte, plain bool) {
 	plain = name != ""
 	for i := range len(name) {
 		c := name[i]
@@ -38,22 +38,37 @@ func fold(buf *[foldLimit]byte, name string) (folded string, plain bool) {
 			buf[i] = c
 		}
 	}
-	return string(buf[:min(len(name), foldLimit)]), plain
+	return buf[:min(len(name), foldLimit)], plain
 }
 
 // insideName says whether a folded name is of the inside vocabulary (INTERFACE
 // section 3): the two doors say these, nobody else.
-func insideName(n string) bool {
-	switch n {
+func insideName(n []byte) bool {
+	switch string(n) {
 	case "txn-token", "x-client-id", "x-caller", "x-correlation-id":
 		return true
 	}
-	return strings.HasPrefix(n, "x-user-") || strings.HasPrefix(n, "sallyport-")
+	return hasPrefix(n, "x-user-") || hasPrefix(n, "sallyport-")
+}
+
+func hasPrefix(n []byte, prefix string) bool {
+	return len(n) >= len(prefix) && string(n[:len(prefix)]) == prefix
+}
+
+// hopByHop says whether a folded name is meaningful for one connection only (RFC
+// 9110 section 7.6.1). What Connection names besides is found by upstream.Nominated.
+func hopByHop(n []byte) bool {
+	switch string(n) {
+	case "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
+		"http2-settings": // the h2c upgrade (RFC 7540 section 3.2.1)
+		return true
+	}
+	return hasPrefix(n, "proxy-") // Proxy-Authorization, -Authenticate, -Connection and their kin
 }
 
 // proofName says whether a folded name carries proof between workloads.
-func proofName(n string) bool {
-	return n == "content-digest" || n == "signature" || strings.HasPrefix(n, "signature-")
+func proofName(n []byte) bool {
+	return string(n) == "content-digest" || string(n) == "signature" || hasPrefix(n, "signature-")
 }
 
 // reachesService says whether a header of the request goes on to the service.
@@ -62,15 +77,17 @@ func proofName(n string) bool {
 func reachesService(name string) bool {
 	var buf [foldLimit]byte
 	n, plain := fold(&buf, name)
-	if !plain || insideName(n) || proofName(n) {
+	if !plain || insideName(n) || proofName(n) || hopByHop(n) {
 		return false
 	}
-	switch n {
+	switch string(n) {
+	case "host", "content-length": // written anew
+		return false
 	case "authorization", "x-api-key": // credentials of the outside
 		return false
 	case "traceparent": // written anew
 		return false
-	case "expect", "te": // of this hop (RFC 9110 sections 10.1.1 and 10.1.4)
+	case "expect": // of this hop (RFC 9110 section 10.1.1)
 		return false
 	case "proxy": // CGI makes HTTP_PROXY of it, by which libraries choose a proxy
 		return false
@@ -80,8 +97,7 @@ func reachesService(name string) bool {
 	case "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override":
 		return false // frameworks take these for the target or the method: not what was judged
 	}
-	return !strings.HasPrefix(n, "x-forwarded-") && !strings.HasPrefix(n, "x-original-") &&
-		!strings.HasPrefix(n, "proxy-")
+	return !hasPrefix(n, "x-forwarded-") && !hasPrefix(n, "x-original-") && !hasPrefix(n, "sec-websocket-") // of a handshake, read by upstream
 }
 
 // leavesService says whether a header of the service's own call goes on to
@@ -89,7 +105,7 @@ func reachesService(name string) bool {
 func leavesService(name string) bool {
 	var buf [foldLimit]byte
 	n, plain := fold(&buf, name)
-	return plain && !insideName(n) && !proofName(n) && n != "expect" && n != "te"
+	return plain && !insideName(n) && !proofName(n) && string(n) != "expect" && string(n) != "te"
 }
 
 // answers says whether a header of an answer goes on, in either direction.
@@ -97,6 +113,14 @@ func answers(name string) bool {
 	var buf [foldLimit]byte
 	n, _ := fold(&buf, name)
 	return !insideName(n)
+}
+
+// leavesDoor says whether a header of the service's answer goes on. Its length is
+// written anew.
+func leavesDoor(name string) bool {
+	var buf [foldLimit]byte
+	n, _ := fold(&buf, name)
+	return !insideName(n) && !hopByHop(n) && string(n) != "content-length"
 }
 
 // keep removes from h the names that pass does not let through.

@@ -27,7 +27,7 @@ func newOutbound(c Config, t *handles, own http.Handler) *outbound {
 		ModifyResponse: o.answer,
 		ErrorHandler:   o.failed,
 		Transport:      &callWire{c.Guard},
-		BufferPool:     &pieces{},
+		BufferPool:     pieces{},
 		ErrorLog:       log.New(io.Discard, "", 0), // it would quote the callee's answer; failed says what is to say
 	}
 	return o

@@ -5,18 +5,17 @@ import "sync"
 // pieceSize is what is copied at a time.
 const pieceSize = 32 << 10
 
-// pieces lends buffers to the reverse proxies (httputil.BufferPool).
-type pieces struct{ pool sync.Pool }
+// piecePool lends the buffers through which bodies are moved. What is put back
+// has no owner and its content no meaning.
+var piecePool = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
-func (p *pieces) Get() []byte {
-	if b, ok := p.pool.Get().(*[pieceSize]byte); ok {
-		return b[:]
-	}
-	return make([]byte, pieceSize)
-}
+// pieces lends them to the reverse proxy of calls (httputil.BufferPool).
+type pieces struct{}
 
-func (p *pieces) Put(b []byte) {
+func (pieces) Get() []byte { return piecePool.Get().(*[pieceSize]byte)[:] }
+
+func (pieces) Put(b []byte) {
 	if len(b) == pieceSize {
-		p.pool.Put((*[pieceSize]byte)(b))
+		piecePool.Put((*[pieceSize]byte)(b))
 	}
 }

@@ -307,7 +307,7 @@ func TestOutboundSocket(t *testing.T) {
 		{"a link", link, "no socket"},
 		{"others can write", filepath.Join(folder(0o777), "s"), "other users"},
 		{"others can write, sticky", filepath.Join(folder(0o777|os.ModeSticky), "s"), "other users"},
-		{"too long", filepath.Join(folder(0o700), strings.Repeat("x", maxSocketPath)), "shorter path"},
+		{"too long", filepath.Join(folder(0o700), strings.Repeat("x", 108)), "shorter path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := listenOutbound(t.Context(), "unix", c.path, 1)

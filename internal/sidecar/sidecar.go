@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"sallyport.dev/zone"
@@ -38,9 +39,7 @@ func New(c Config) (*Sidecar, error) {
 	if s.network, s.address, err = c.outboundAddress(svc); err != nil {
 		return nil, err
 	}
-	if s.inbound, err = newInbound(c, svc, s.handles); err != nil {
-		return nil, fmt.Errorf("sidecar: routes of %s: %w", svc.Name, err)
-	}
+	s.inbound = newInbound(c, svc, s.handles)
 	return s, nil
 }
 
@@ -57,8 +56,10 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		return errors.New("sidecar: run twice")
 	}
 	ctx, end := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	defer end(nil)
-	defer s.inbound.transport.CloseIdleConnections()
+	watch.Go(func() { s.inbound.run(ctx) })
 	calls, err := s.takeCalls(ctx, end)
 	if err != nil {
 		return err

@@ -3,15 +3,15 @@ package store
 import (
 	"strconv"
 	"strings"
-
-	"github.com/pressly/goose/v3"
 )
 
 // A dialect is all that this package knows of an engine besides how to open it.
 type dialect struct {
-	migrations goose.Dialect
-	numbered   bool              // placeholders are $1, $2, ... instead of ?
-	kind       func(error) error // the kind of a driver's error; nil when it has none
+	numbered bool                // placeholders are $1, $2, ... instead of ?
+	alone    bool                // one process has the database: nobody else revokes
+	kind     func(error) error   // the kind of a driver's error; nil when it has none
+	hasTable string              // counts the tables of a name
+	types    func(string) string // the engine's name of a word of a migration; nil: all stay
 }
 
 // rebind writes a statement's placeholders as the engine wants them. A `?`
@@ -60,4 +60,34 @@ func opaque(s string) int {
 		return from + i + len(end)
 	}
 	return len(s)
+}
+
+// translate writes a migration as the engine wants it: types have other names.
+// What migrations may contain is in the package document.
+func (d dialect) translate(script string) string {
+	if d.types == nil {
+		return script
+	}
+	var b strings.Builder
+	for i := 0; i < len(script); {
+		n := opaque(script[i:])
+		if n == 0 {
+			n = word(script[i:])
+			b.WriteString(d.types(script[i : i+n]))
+		} else {
+			b.WriteString(script[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
+}
+
+// word returns the length of the word that s starts with; 1 when it starts with
+// something else.
+func word(s string) int {
+	n := 0
+	for n < len(s) && (s[n] == '_' || s[n] >= '0' && s[n] <= '9' || s[n]|0x20 >= 'a' && s[n]|0x20 <= 'z') {
+		n++
+	}
+	return max(n, 1)
 }

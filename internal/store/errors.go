@@ -25,8 +25,12 @@ var (
 	errNested   = errors.New("store: transaction inside a transaction")
 	errRowsOpen = errors.New("store: rows of this transaction are still open")
 	errReadOnly = errors.New("store: a view cannot write")
+	errText     = errors.New("store: a text is not UTF-8 or holds a zero byte")
 	errClosed   = fmt.Errorf("%w: closed", ErrUnavailable)
 )
+
+// errNoHead is damage, not an answer to anybody's question.
+var errNoHead = fmt.Errorf("store: %w: the head of the revocations is missing", ErrUnavailable)
 
 // wrap names the operation that failed and gives the error its kind. An ended
 // context stays what it is: the caller gave up, the store did not.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -15,6 +14,7 @@ type Kind string
 const (
 	KindCredential Kind = "credential" // one credential: a session token or an API key
 	KindSubject    Kind = "subject"    // whatever is remembered of a subject: its rights changed
+	KindAll        Kind = "all"        // all that is remembered: what was revoked cannot be told one by one. Told, never stored
 )
 
 // Revocation is the news that something believed before is not to be believed
@@ -26,6 +26,13 @@ type Revocation struct {
 	Credential [32]byte // SHA-256 of the credential; KindCredential only
 	Subject    string   // `sub` of the principal; KindSubject only
 	At         time.Time
+}
+
+// same says whether two are one: times are compared as times.
+func (r Revocation) same(other Revocation) bool {
+	at := r.At.Equal(other.At)
+	r.At, other.At = time.Time{}, time.Time{}
+	return at && r == other
 }
 
 func (r Revocation) validate() error {
@@ -51,8 +58,8 @@ func (tx *Tx) Revoke(ctx context.Context, r Revocation) error {
 		return tx.fail(err)
 	}
 	err := tx.QueryRow(ctx, "UPDATE revocation_head SET number = number + 1 WHERE id = 1 RETURNING number").Scan(&r.Number)
-	if errors.Is(err, ErrNotFound) { // damage, not an answer to the caller's question
-		return tx.fail(fmt.Errorf("store: number a revocation: %w: the head is missing", ErrUnavailable))
+	if errors.Is(err, ErrNotFound) {
+		return tx.fail(errNoHead)
 	}
 	if err != nil {
 		return err
@@ -83,30 +90,36 @@ const maxRevocations = 10_000
 func (db *DB) RevocationsAfter(ctx context.Context, n int64, limit int) ([]Revocation, error) {
 	limit = max(0, min(limit, maxRevocations))
 	var list []Revocation
-	err := db.View(ctx, func(ctx context.Context, tx *Tx) error {
-		rows, err := tx.Query(ctx,
-			"SELECT number, kind, credential, COALESCE(subject, ''), revoked_at FROM revocations WHERE number > ? ORDER BY number LIMIT ?", n, limit)
-		if err != nil {
-			return err
-		}
-		for rows.Next() {
-			var r Revocation
-			var kind string
-			var credential []byte
-			var at int64
-			if err := rows.Scan(&r.Number, &kind, &credential, &r.Subject, &at); err != nil {
-				return err
-			}
-			r.Kind, r.At = Kind(kind), FromMicros(at)
-			copy(r.Credential[:], credential)
-			list = append(list, r)
-		}
-		return rows.Err()
+	err := db.View(ctx, func(ctx context.Context, tx *Tx) (err error) {
+		list, err = tx.revocations(ctx, n, limit)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return list, nil
+}
+
+func (tx *Tx) revocations(ctx context.Context, after int64, limit int) ([]Revocation, error) {
+	rows, err := tx.Query(ctx,
+		"SELECT number, kind, credential, COALESCE(subject, ''), revoked_at FROM revocations WHERE number > ? ORDER BY number LIMIT ?", after, limit)
+	if err != nil {
+		return nil, err
+	}
+	var list []Revocation
+	for rows.Next() {
+		var r Revocation
+		var kind string
+		var credential []byte
+		var at int64
+		if err := rows.Scan(&r.Number, &kind, &credential, &r.Subject, &at); err != nil {
+			return nil, err
+		}
+		r.Kind, r.At = Kind(kind), FromMicros(at)
+		copy(r.Credential[:], credential)
+		list = append(list, r)
+	}
+	return list, rows.Err()
 }
 
 // LastRevocation returns the number of the newest revocation; 0 when there was
@@ -132,75 +145,4 @@ func (db *DB) PruneRevocations(ctx context.Context, t time.Time, limit int) (int
 		return err
 	})
 	return n, err
-}
-
-// Subscribe has fn called with every revocation that this process commits from
-// now on: in the order of the numbers, once each, after the commit and before
-// the transaction returns. fn must be quick and must not start a write
-// transaction: the next revocation waits for it. The returned function ends
-// the subscription; a call under way may still finish.
-func (db *DB) Subscribe(fn func(Revocation)) (unsubscribe func()) { return db.feed.subscribe(fn) }
-
-// feed tells subscribers of committed revocations.
-type feed struct {
-	order sync.Mutex // held from before a commit with revocations until they are told
-
-	mu   sync.Mutex // guards subs; never held while a subscriber runs
-	subs []*subscriber
-}
-
-type subscriber struct{ fn func(Revocation) }
-
-// publish commits and then tells. The order is taken before the commit, while
-// the transaction still holds the head of the revocations: nobody can have a
-// higher number yet, so nobody can overtake.
-func (f *feed) publish(list []Revocation, commit func() error) error {
-	if len(list) == 0 {
-		return commit()
-	}
-	f.order.Lock()
-	defer f.order.Unlock()
-	if err := commit(); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	subs := f.subs // subscribe and unsubscribe replace the slice
-	f.mu.Unlock()
-	tell(subs, list, 0)
-	return nil
-}
-
-// tell calls every subscriber with every revocation, from call number next on.
-// A panic does not keep the news from the others: a cache that was not told
-// would go on believing.
-func tell(subs []*subscriber, list []Revocation, next int) {
-	calls := len(subs) * len(list)
-	defer func() {
-		if next < calls {
-			tell(subs, list, next)
-		}
-	}()
-	for next < calls {
-		s, r := subs[next%len(subs)], list[next/len(subs)]
-		next++
-		s.fn(r)
-	}
-}
-
-func (f *feed) subscribe(fn func(Revocation)) func() {
-	s := &subscriber{fn}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.subs = append(f.subs[:len(f.subs):len(f.subs)], s)
-	return func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		var rest []*subscriber
-		for _, other := range f.subs {
-			if other != s {
-				rest = append(rest, other)
-			}
-		}
-		f.subs = rest
-	}
 }

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -42,14 +41,19 @@ func openSQLite(ctx context.Context, path string, busy time.Duration, files fs.F
 	if err := private(path); err != nil {
 		return nil, err
 	}
-	db := &DB{dialect: dialect{migrations: goose.DialectSQLite3, kind: sqliteKind}}
-	if db.writer, err = sql.Open("sqlite", sqliteDSN(path, busy, false)); err != nil {
+	var e sqlEngine
+	if e.writer, err = sql.Open("sqlite", sqliteDSN(path, busy, false)); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
 	}
-	if db.readers, err = sql.Open("sqlite", sqliteDSN(path, busy, true)); err != nil {
-		_ = db.writer.Close()
+	if e.readers, err = sql.Open("sqlite", sqliteDSN(path, busy, true)); err != nil {
+		_ = e.writer.Close()
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
 	}
+	db := &DB{engine: &e, dialect: dialect{
+		kind:     sqliteKind,
+		alone:    true,
+		hasTable: "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
+	}}
 	defer func() {
 		if err != nil {
 			_ = db.Close()
@@ -57,13 +61,13 @@ func openSQLite(ctx context.Context, path string, busy time.Duration, files fs.F
 	}()
 	// SQLite has one writer at a time: queueing for it here is fair and ends
 	// with the context, queueing at its lock is neither.
-	pools(db.writer, 1)
-	pools(db.readers, max(4, 2*runtime.GOMAXPROCS(0)))
+	pools(e.writer, 1)
+	pools(e.readers, max(4, 2*runtime.GOMAXPROCS(0)))
 
-	if err := db.settled(ctx); err != nil {
+	if err := settled(ctx, e.writer); err != nil {
 		return nil, db.wrap("open "+path, err)
 	}
-	if err := migrate(ctx, db.dialect, db.writer, files); err != nil {
+	if err := db.migrate(ctx, files); err != nil {
 		return nil, fmt.Errorf("%w (%s)", err, path)
 	}
 	if err := syncDir(filepath.Dir(path)); err != nil {
@@ -102,12 +106,12 @@ func sqliteDSN(path string, busy time.Duration, reader bool) string {
 
 // settled checks what the engine may refuse without an error: some file
 // systems cannot hold a WAL, and SQLite then goes on without it.
-func (db *DB) settled(ctx context.Context) error {
+func settled(ctx context.Context, writer *sql.DB) error {
 	for _, c := range []struct{ pragma, want string }{
 		{"journal_mode", "wal"}, {"synchronous", "2"}, {"foreign_keys", "1"},
 	} {
 		var got string
-		if err := db.writer.QueryRowContext(ctx, "PRAGMA "+c.pragma).Scan(&got); err != nil {
+		if err := writer.QueryRowContext(ctx, "PRAGMA "+c.pragma).Scan(&got); err != nil {
 			return err
 		}
 		if got != c.want {

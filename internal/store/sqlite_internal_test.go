@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 )
 
@@ -76,45 +75,6 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestNewerDatabaseIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "store.db")
-	older := fstest.MapFS{"00001_a.sql": {Data: []byte("-- +goose Up\nCREATE TABLE a (x INTEGER) STRICT;")}}
-	newer := fstest.MapFS{"00001_a.sql": older["00001_a.sql"], "00002_b.sql": {Data: []byte("-- +goose Up\nCREATE TABLE b (x INTEGER) STRICT;")}}
-	for _, c := range []struct {
-		name  string
-		files fs.FS
-		want  error
-	}{
-		{"older program makes it", older, nil},
-		{"newer program migrates it", newer, nil},
-		{"newer program again", newer, nil},
-		{"older program", older, ErrNewer},
-	} {
-		db, err := openSQLite(t.Context(), path, busyTimeout, c.files)
-		if !errors.Is(err, c.want) {
-			t.Errorf("%s: %v, want %v", c.name, err, c.want)
-		}
-		if err == nil {
-			_ = db.Close()
-		}
-	}
-}
-
-// A migration that fails leaves nothing of itself, and the next start repeats it.
-func TestFailedMigrationLeavesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "store.db")
-	files := fstest.MapFS{"00001_a.sql": {Data: []byte("-- +goose Up\nCREATE TABLE a (x INTEGER) STRICT;\nINSERT INTO absent (x) VALUES (1);")}}
-	if _, err := openSQLite(t.Context(), path, busyTimeout, files); err == nil || !strings.Contains(err.Error(), "version:1") {
-		t.Errorf("failing migration: %v, want an error with its number", err)
-	}
-	files["00001_a.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE a (x INTEGER) STRICT;")}
-	db, err := openSQLite(t.Context(), path, busyTimeout, files)
-	if err != nil {
-		t.Fatalf("mended migration: %v", err)
-	}
-	_ = db.Close()
-}
-
 // The lock that another process holds is waited for, for so long, and then said.
 func TestBusyIsUnavailable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
@@ -151,7 +111,7 @@ func TestFullIsUnavailable(t *testing.T) {
 	db := openTest(t, filepath.Join(t.TempDir(), "store.db"), busyTimeout)
 	limit := func(pages string) {
 		t.Helper()
-		if _, err := db.writer.ExecContext(t.Context(), "PRAGMA max_page_count = "+pages); err != nil {
+		if _, err := db.engine.(*sqlEngine).writer.ExecContext(t.Context(), "PRAGMA max_page_count = "+pages); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
+	"unicode/utf8"
 )
 
 // Tx is one transaction. It belongs to the function it was handed to, and to
@@ -13,7 +15,7 @@ import (
 // answer, not a failure.
 type Tx struct {
 	db      *DB
-	sql     *sql.Tx
+	session session
 	view    bool
 	open    *Rows        // rows that were not read to the end or closed yet
 	failed  error        // the first failure
@@ -28,11 +30,10 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error
 	if tx.view {
 		return 0, tx.fail(errReadOnly)
 	}
-	res, err := tx.sql.ExecContext(ctx, tx.db.dialect.rebind(query), args...)
-	if err != nil {
-		return 0, tx.fail(tx.db.wrap("exec", err))
+	if !texts(args) {
+		return 0, tx.fail(errText)
 	}
-	n, err := res.RowsAffected()
+	n, err := tx.session.exec(ctx, tx.db.dialect.rebind(query), args)
 	if err != nil {
 		return 0, tx.fail(tx.db.wrap("exec", err))
 	}
@@ -45,11 +46,14 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	if err := tx.ready(); err != nil {
 		return nil, err
 	}
-	rows, err := tx.sql.QueryContext(ctx, tx.db.dialect.rebind(query), args...)
+	if !texts(args) {
+		return nil, tx.fail(errText)
+	}
+	rows, err := tx.session.query(ctx, tx.db.dialect.rebind(query), args)
 	if err != nil {
 		return nil, tx.fail(tx.db.wrap("query", err))
 	}
-	tx.open = &Rows{tx: tx, sql: rows}
+	tx.open = &Rows{tx: tx, answer: rows}
 	return tx.open, nil
 }
 
@@ -57,6 +61,16 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	rows, err := tx.Query(ctx, query, args...)
 	return &Row{rows: rows, err: err}
+}
+
+// texts says whether every text is one that each engine can keep.
+func texts(args []any) bool {
+	for _, arg := range args {
+		if s, ok := arg.(string); ok && (!utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // ready says why no statement may run now.
@@ -80,14 +94,14 @@ func (tx *Tx) fail(err error) error {
 
 // Rows are the answer of a query, read forward once.
 type Rows struct {
-	tx  *Tx
-	sql *sql.Rows
+	tx     *Tx
+	answer cursor
 }
 
 // Next moves to the next row; false at the end, after which Err says whether
 // it was reached. The end closes the rows.
 func (r *Rows) Next() bool {
-	if r.sql.Next() {
+	if r.answer.Next() {
 		return true
 	}
 	r.release()
@@ -96,7 +110,7 @@ func (r *Rows) Next() bool {
 
 // Scan copies the columns of the row into dest.
 func (r *Rows) Scan(dest ...any) error {
-	if err := r.sql.Scan(dest...); err != nil {
+	if err := r.answer.Scan(dest...); err != nil {
 		return r.tx.fail(r.tx.db.wrap("scan", err))
 	}
 	return nil
@@ -104,7 +118,7 @@ func (r *Rows) Scan(dest ...any) error {
 
 // Err returns what ended the rows early; nil when all were read.
 func (r *Rows) Err() error {
-	if err := r.sql.Err(); err != nil {
+	if err := r.answer.Err(); err != nil {
 		return r.tx.fail(r.tx.db.wrap("query", err))
 	}
 	return nil
@@ -113,7 +127,7 @@ func (r *Rows) Err() error {
 // Close ends the rows. It may be called more than once.
 func (r *Rows) Close() error {
 	r.release()
-	if err := r.sql.Close(); err != nil {
+	if err := r.answer.Close(); err != nil {
 		return r.tx.fail(r.tx.db.wrap("query", err))
 	}
 	return nil

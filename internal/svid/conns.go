@@ -13,7 +13,13 @@ import (
 // the first of the two certificates that it was made with, and the owner ends
 // those whose peer lost its right. Safe for concurrent use.
 type Conns struct {
-	clock func() time.Time
+	// Admit, when set before there are connections, has the last word on who comes
+	// in by a Listener, when the handshake is done and the connection is among those
+	// that Each visits. It must be quick, and is asked for one connection at a time.
+	Admit func(Peer) error
+
+	clock     func() time.Time
+	admitting sync.Mutex
 
 	mu     sync.Mutex
 	open   map[*conn]struct{} // guarded by mu
@@ -30,32 +36,14 @@ func NewConns(clock func() time.Time) *Conns {
 
 // Listener returns a TLS listener on inner, for http.Server.Serve, whose
 // connections belong to the set. cfg is that of ServerTLS or ControlTLS with the
-// caller's NextProtos. The number of connections is inner's to bound, the time
-// of a handshake the http.Server's (ReadHeaderTimeout). Leave the server's own
+// caller's NextProtos. The number of connections is inner's to bound; a handshake
+// has five seconds, and Accept returns when it is over. Leave the server's own
 // TLSConfig nil: HTTP/2 needs it so.
 //
 //	srv := &http.Server{Handler: svid.Retire(h), ConnContext: svid.ConnContext, ReadHeaderTimeout: ...}
 //	err := srv.Serve(conns.Listener(l, cfg))
 func (c *Conns) Listener(inner net.Listener, cfg *tls.Config) net.Listener {
-	return &listener{Listener: inner, conns: c, cfg: cfg}
-}
-
-type listener struct {
-	net.Listener
-	conns *Conns
-	cfg   *tls.Config
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	raw, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	b, err := l.conns.add(raw)
-	if err != nil {
-		return nil, err
-	}
-	return tls.Server(b, b.watch(l.cfg)), nil
+	return newListener(inner, c, cfg)
 }
 
 // Client makes TLS on a connection that was dialled, which belongs to the set
@@ -77,6 +65,7 @@ func (b *conn) client(ctx context.Context, cfg *tls.Config) (*tls.Conn, error) {
 		_ = b.Close() // the handshake's error is the one that counts
 		return nil, err
 	}
+	b.verified.Store(b.peer.Load() != nil)
 	return t, nil
 }
 
@@ -94,12 +83,12 @@ func (c *Conns) CloseWhere(gone func(Peer) bool) int {
 	return n
 }
 
-// Each calls visit with the peer of each connection. The certificate of one whose
-// handshake is under way may not be proved yet.
+// Each calls visit with the peer of each connection whose handshake is done:
+// before that anybody may have shown the certificate.
 func (c *Conns) Each(visit func(Peer)) {
 	for _, b := range c.all() {
-		if peer := b.peer.Load(); peer != nil {
-			visit(*peer)
+		if b.verified.Load() {
+			visit(*b.peer.Load())
 		}
 	}
 }

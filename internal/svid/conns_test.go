@@ -182,8 +182,8 @@ func TestOwnCertificateEndsConnection(t *testing.T) {
 		for name, make := range map[string]func(a, b net.Conn) (ours *Conns, theirs *tls.Conn){
 			"as a server": func(a, b net.Conn) (*Conns, *tls.Conn) {
 				conns := NewConns(nil)
-				s, _ := conns.Listener(&once{conn: a}, ServerTLS(short, allowAll)).Accept()
-				go func() { _ = s.(*tls.Conn).Handshake() }()
+				l := conns.Listener(newOnce(a), ServerTLS(short, allowAll))
+				go func() { _, _ = l.Accept(); _ = l.Close() }()
 				return conns, tls.Client(b, ClientTLS(long, mustID(t, "orders")))
 			},
 			"as a client": func(a, b net.Conn) (*Conns, *tls.Conn) {
@@ -217,12 +217,13 @@ func TestHostSlept(t *testing.T) {
 		orders, gateway := zone.source("orders", clock), zone.source("gateway", clock)
 		conns := NewConns(clock)
 		a, b := pipe()
-		l := conns.Listener(&once{conn: a}, ServerTLS(orders, allowAll))
-		server, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() { _, _ = server.Read(make([]byte, 1)) }() // makes the handshake
+		l := conns.Listener(newOnce(a), ServerTLS(orders, allowAll))
+		defer func() { _ = l.Close() }()
+		go func() {
+			if server, err := l.Accept(); err == nil {
+				_, _ = server.Read(make([]byte, 1))
+			}
+		}()
 		if _, err := conns.Client(t.Context(), b, ClientTLS(gateway, mustID(t, "orders"))); err != nil {
 			t.Fatal(err)
 		}
@@ -243,11 +244,24 @@ func TestHostSlept(t *testing.T) {
 }
 
 // once is a listener of one connection.
-type once struct{ conn net.Conn }
+type once struct {
+	conn   net.Conn
+	taken  bool
+	closed chan struct{}
+}
 
-func (o *once) Accept() (net.Conn, error) { return o.conn, nil }
-func (o *once) Close() error              { return nil }
-func (o *once) Addr() net.Addr            { return &net.UnixAddr{} }
+func newOnce(conn net.Conn) *once { return &once{conn: conn, closed: make(chan struct{})} }
+
+func (o *once) Accept() (net.Conn, error) {
+	if o.taken {
+		<-o.closed
+		return nil, net.ErrClosed
+	}
+	o.taken = true
+	return o.conn, nil
+}
+func (o *once) Close() error   { close(o.closed); return nil }
+func (o *once) Addr() net.Addr { return &net.UnixAddr{} }
 
 // TestCloseWhere: a right taken away ends the connections of its peer, requests
 // under way included, and no others.

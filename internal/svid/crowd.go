@@ -34,9 +34,8 @@ type holder struct {
 
 // NewCrowd bounds the connections of a listener, for Conns.Listener: most in all,
 // and share of one workload while more than half are taken. Connections whose
-// peer has shown no certificate that is accepted make way for others. TLS judges
-// the certificate before the proof of its key, so who shows another's keeps a
-// place in its name until the handshake fails or its time is over.
+// peer has not proved in a handshake who it is make way for others: to have seen
+// the certificate of a workload is not enough to take places in its name.
 func NewCrowd(inner net.Listener, most, share int) net.Listener { return newCrowd(inner, most, share) }
 
 func newCrowd(inner net.Listener, most, share int) *crowd {

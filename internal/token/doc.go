@@ -16,8 +16,9 @@
 //     and it dies with the withdrawal of the key that signed it;
 //   - every input is bounded before it is parsed.
 //
-// Signing and the look at a signature are our own code over crypto/ecdsa; keys
-// and key sets are go-jose's, which the tests hold tokens against both ways.
+// Signing and the look at a signature are our own code over crypto/ecdsa, and so
+// is the reading of claims in the one form that a minter writes; all other forms,
+// keys and key sets are go-jose's, which the tests hold tokens against both ways.
 //
 // It refuses tokens that live longer than MaxLife, whoever signed them.
 //
@@ -57,5 +58,6 @@ const (
 
 	defaultLife   = time.Minute
 	defaultLeeway = 5 * time.Second
-	maxKeyID      = 128 // bytes of a kid
+	maxKeyID      = 128     // bytes of a kid
+	usualSize     = 1 << 10 // bytes that a token seldom has more of: room on the stack
 )

@@ -9,9 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
-
-	"github.com/go-jose/go-jose/v4/json"
 
 	"sallyport.dev/internal/problem"
 )
@@ -29,7 +28,8 @@ type Config struct {
 // Minter makes inside tokens. It keeps no key: it asks for the active one at
 // every token, so that a rotation needs no word to it. Safe for concurrent use.
 type Minter struct {
-	cfg Config
+	cfg    Config
+	header atomic.Pointer[knownHeader] // of the key that signed last
 }
 
 // NewMinter returns a minter, or an error that names what its configuration lacks.
@@ -124,7 +124,7 @@ func (m *Minter) Mint(ctx context.Context, s Subject) (Token, error) {
 		Requester:   RequesterContext{Listener: s.Listener, Method: s.Method},
 		Workload:    s.Workload,
 	}
-	payload, err := json.Marshal(&claims)
+	payload, err := claims.marshal()
 	if err != nil {
 		return Token{}, fmt.Errorf("token: mint: %w", err)
 	}
@@ -150,7 +150,15 @@ func (m *Minter) sign(ctx context.Context, payload []byte) (string, error) {
 	if pub, ok := key.Signer.Public().(*ecdsa.PublicKey); !ok || pub.Curve != elliptic.P256() {
 		return "", fmt.Errorf("token: signing key %s is not a P-256 key", key.ID)
 	}
-	value, err := signCompact(key.Signer, key.ID, payload)
+	header := m.header.Load()
+	if header == nil || header.kid != key.ID {
+		header = &knownHeader{kid: key.ID}
+		if header.segment, err = protectedHeader(key.ID); err != nil {
+			return "", fmt.Errorf("token: header: %w", err)
+		}
+		m.header.Store(header)
+	}
+	value, err := signCompact(key.Signer, header.segment, payload)
 	if err != nil {
 		return "", fmt.Errorf("token: sign: %w", err)
 	}

@@ -23,8 +23,9 @@ type VerifierConfig struct {
 
 // Verifier checks inside tokens. Safe for concurrent use.
 type Verifier struct {
-	cfg   VerifierConfig
-	cache *cache // nil: nothing is remembered
+	cfg     VerifierConfig
+	cache   *cache // nil: nothing is remembered
+	headers headers
 }
 
 // NewVerifier returns a verifier, or an error that names what its configuration lacks.
@@ -60,14 +61,17 @@ func (v *Verifier) Verify(ctx context.Context, value string) (*Claims, error) {
 	if len(value) > MaxSize {
 		return nil, invalid(fmt.Errorf("%d bytes are more than %d", len(value), MaxSize))
 	}
-	sum := sha256.Sum256([]byte(value))
+	var room [usualSize]byte
+	sum := sha256.Sum256(append(room[:0], value...))
 	e, known := v.cache.get(sum)
+	read := known // the header
 	if !known {
-		kid, err := keyIDOf(value)
-		if err != nil {
-			return nil, invalid(err)
+		if e.kid, read = v.headers.find(value); !read {
+			var err error
+			if e.kid, err = keyIDOf(value); err != nil {
+				return nil, invalid(err)
+			}
 		}
-		e.kid = kid
 	}
 	// The source is asked for remembered tokens as well: a withdrawn key ends them.
 	key, err := v.key(ctx, e.kid)
@@ -81,6 +85,9 @@ func (v *Verifier) Verify(ctx context.Context, value string) (*Claims, error) {
 		if e.claims, err = v.open(value, key); err != nil {
 			v.cache.drop(sum)
 			return nil, invalid(err)
+		}
+		if !read {
+			v.headers.note(value, e.kid)
 		}
 	}
 	if err := e.claims.live(now, v.cfg.Leeway); err != nil {

@@ -17,8 +17,15 @@ type Config struct {
 	// https instance it must. The default speaks plainly, to http instances alone.
 	Dial func(ctx context.Context, svc *zone.Service, to zone.Upstream) (net.Conn, error)
 
+	// DialHTTP2 is Dial for requests over HTTP/2: a *tls.Conn has agreed on h2 by
+	// ALPN, anything else is taken to speak it without being asked (RFC 9113 section
+	// 3.3). The default is Dial.
+	DialHTTP2 func(ctx context.Context, svc *zone.Service, to zone.Upstream) (net.Conn, error)
+
 	// Prove, when set, appends field lines at the end of the head of a request, of
 	// which dst is all but the empty line: the proof that binds it to its connection.
+	// Over HTTP/2 dst is the lines of Fields, and the calls of one connection come one
+	// at a time although its requests do not.
 	// It is called for each connection on which the request is tried and keeps none of
 	// its arguments. An error ends the request with its reason, internal.error when it
 	// has none.
@@ -28,7 +35,6 @@ type Config struct {
 	HeadTime    time.Duration // 30 s from the sent request to the head of the answer
 	PieceTime   time.Duration // 30 s between two pieces of a body, either way
 	AnswerTime  time.Duration // 5 min for the whole answer; streams have no such bound
-	StreamIdle  time.Duration // 2 min between two pieces of a declared stream
 	IdleTime    time.Duration // 30 s: below the 60 to 75 s after which services commonly close
 	IdleConns   int           // 256 idle connections per instance
 	Outstanding int           // 1024 requests under way per instance, an eighth of them of one client when more than half are
@@ -48,7 +54,6 @@ func (c Config) withDefaults() Config {
 	fill(&c.HeadTime, 30*time.Second)
 	fill(&c.PieceTime, 30*time.Second)
 	fill(&c.AnswerTime, 5*time.Minute)
-	fill(&c.StreamIdle, 2*time.Minute)
 	fill(&c.IdleTime, 30*time.Second)
 	fill(&c.Health, 5*time.Second)
 	if c.IdleConns == 0 {
@@ -65,6 +70,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Dial == nil {
 		c.Dial = dialPlain
+	}
+	if c.DialHTTP2 == nil {
+		c.DialHTTP2 = c.Dial
 	}
 	return c
 }

@@ -14,13 +14,14 @@ import (
 
 // Exchange is one request to one instance, from the lease to the end of the
 // answer's body. Its owner ends it with Close; the request's body may be read
-// until then. All but Cut are for one goroutine at a time.
+// until then. All but Cut are for one goroutine at a time; see Switched.
 type Exchange struct {
 	Status int
 	Header http.Header // as the service sent it; the caller's to change
 	Length int64       // of the body in bytes; -1: known at its end. For HEAD what GET would have had
 
 	answer response
+	call   *call // over HTTP/2; nil over HTTP/1.1
 	lease  lease
 	ctx    context.Context // of the request: says why the wire was closed
 	upload *upload         // the body on its way in; nil when it went with the head or there is none
@@ -32,8 +33,9 @@ type Exchange struct {
 
 var errClosed = errors.New("the exchange is closed")
 
-// Empty reports whether the answer has no body at all.
-func (x *Exchange) Empty() bool { return x.answer.framing == noBody }
+// Empty reports whether the answer has no body at all. Over HTTP/2 only its end
+// tells, for trailers may come.
+func (x *Exchange) Empty() bool { return x.call == nil && x.answer.framing == noBody }
 
 // Read reads the body. io.EOF comes after the last byte of a whole body only,
 // with that byte where its length is known. Any other error is a *problem.Error,
@@ -44,6 +46,9 @@ func (x *Exchange) Read(p []byte) (int, error) {
 		return 0, x.fault
 	case x.ended && !x.answer.whole:
 		return 0, errClosed
+	}
+	if x.call != nil {
+		return x.readCall(p)
 	}
 	n, err := x.answer.Read(p)
 	if err != nil && err != io.EOF {
@@ -61,7 +66,8 @@ func (x *Exchange) blame(err error) *problem.Error {
 	timeout := errors.Is(err, os.ErrDeadlineExceeded)
 	// What we cut ourselves says nothing about the instance, nor does a quiet
 	// stream, nor an answer that has used up its time: clients are slow, too.
-	if !x.wasCut.Load() && (!timeout || time.Now().Before(x.answer.wire.end)) {
+	// And how a tunnel ends is between its two ends.
+	if !x.wasCut.Load() && !x.Switched() && (!timeout || time.Now().Before(x.answer.wire.end)) {
 		x.lease.failed(false, err)
 	}
 	if timeout {
@@ -71,9 +77,9 @@ func (x *Exchange) blame(err error) *problem.Error {
 }
 
 // Stream takes the answer for a declared stream: it may last for ever, but is
-// never silent for longer than Config.StreamIdle.
-func (x *Exchange) Stream() {
-	x.answer.wire.awaitBody(x.lease.set.cfg.StreamIdle, time.Time{})
+// never silent for longer than idle.
+func (x *Exchange) Stream(idle time.Duration) {
+	x.answer.wire.awaitBody(idle, time.Time{})
 }
 
 // Close ends the exchange. The connection is kept when the answer has been read
@@ -84,6 +90,14 @@ func (x *Exchange) Close() {
 		return
 	}
 	x.ended = true
+	if x.call != nil {
+		x.endCall()
+		if x.answer.whole && !x.wasCut.Load() {
+			x.lease.succeeded()
+		}
+		x.lease.release()
+		return
+	}
 	if !x.answer.whole || x.wasCut.Load() {
 		x.hangUp()
 		x.lease.release()
@@ -103,11 +117,15 @@ func (x *Exchange) Close() {
 	x.lease.release()
 }
 
-// Cut closes the connection under whoever reads from it, from any goroutine. It
-// must not be called any more once Close is: the connection would be somebody
-// else's.
+// Cut closes the connection under whoever reads from it, from any goroutine; over
+// HTTP/2 it ends the one request. It must not be called any more once Close is: the
+// connection would be somebody else's.
 func (x *Exchange) Cut() {
 	x.wasCut.Store(true)
+	if x.call != nil {
+		x.call.cancel()
+		return
+	}
 	x.answer.wire.close()
 }
 

@@ -30,7 +30,9 @@ func (s *Set) Run(ctx context.Context) {
 func (s *Set) round(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, in := range s.instances {
-		in.closeIdle(func(w *wire) bool { return s.cfg.Clock().Sub(w.idleSince) >= s.cfg.IdleTime })
+		old := func(since time.Time) bool { return s.cfg.Clock().Sub(since) >= s.cfg.IdleTime }
+		in.closeIdle(func(w *wire) bool { return old(w.idleSince) })
+		in.calls.closeIdle(old)
 		all.Go(func() { in.check(ctx) })
 	}
 	all.Wait()
@@ -40,7 +42,7 @@ func (s *Set) round(ctx context.Context) {
 // own: one in use tells nothing about the next dial.
 func (in *instance) check(ctx context.Context) {
 	s := in.set
-	conn, err := in.dial(ctx)
+	conn, err := in.dial(ctx, s.cfg.Dial)
 	if ctx.Err() != nil {
 		return
 	}
@@ -89,7 +91,7 @@ func (w *wire) askHealth(ctx context.Context, path string, within time.Duration)
 		return err
 	}
 	var a response
-	if err := a.read(w, http.MethodGet); err != nil {
+	if err := a.read(w, http.MethodGet, nil); err != nil {
 		return err
 	}
 	if a.status < 200 || a.status > 299 {

@@ -33,6 +33,8 @@ type instance struct {
 
 	mu   sync.Mutex
 	idle []*wire // guarded by mu; the last used is the last
+
+	calls *h2pool
 }
 
 const (
@@ -142,12 +144,14 @@ func (l lease) release() {
 
 var errInClear = errors.New("https instances are not spoken to in clear")
 
-// dial connects to the instance. Whatever Dial is, nothing is said in clear to an
+type dialer = func(context.Context, *zone.Service, zone.Upstream) (net.Conn, error)
+
+// dial connects to the instance. Whatever the dialer is, nothing is said in clear to an
 // instance that is declared to speak TLS, and nothing before its peer is known.
-func (in *instance) dial(ctx context.Context) (net.Conn, error) {
+func (in *instance) dial(ctx context.Context, by dialer) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, in.set.cfg.DialTime)
 	defer cancel()
-	conn, err := in.set.cfg.Dial(ctx, in.set.service, in.Upstream)
+	conn, err := by(ctx, in.set.service, in.Upstream)
 	if err != nil || in.Scheme == "http" {
 		return conn, err
 	}

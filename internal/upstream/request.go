@@ -26,6 +26,18 @@ type Request struct {
 	Body   Body  // read only when there is a Length
 	Length int64 // of Body in bytes; -1: not known, so it travels in chunks
 
+	// HTTP2 asks for HTTP/2, in which request and answer travel at the same time and
+	// both may have trailers. The Body is sent as it comes, whatever its Length, and
+	// there is no bound in time but the context and those of the Body.
+	HTTP2 bool
+	// Trailer has the names of the trailer fields that come behind the Body, which
+	// sets their values before it says io.EOF. Over HTTP/2 only.
+	Trailer http.Header
+
+	// Handshake asks the service to switch to WebSocket; nil: an ordinary request.
+	// It goes with GET and no body. A service may refuse it with any answer.
+	Handshake *Handshake
+
 	ahead []byte // the whole body, when it was small enough to be read ahead
 }
 
@@ -65,6 +77,12 @@ func (r *Request) AppendHead(dst []byte) ([]byte, error) {
 	dst, err := AppendField(dst, "Host", r.Host)
 	if err == nil && r.Fields != nil {
 		dst, err = r.Fields.AppendFields(dst)
+	}
+	if err == nil && r.Handshake != nil {
+		if r.Method != http.MethodGet || r.Length != 0 {
+			return dst, errHandshake
+		}
+		dst, err = r.Handshake.appendTo(dst)
 	}
 	if err != nil {
 		return dst, err

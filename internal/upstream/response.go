@@ -40,23 +40,35 @@ const (
 	sizedBody
 	chunkedBody
 	closedBody // by the end of the connection
+	tunnel     // no body: another protocol, until either end closes
 )
 
-// read reads the final head of the answer to a request of this method. Interim
+// read reads the final head of the answer to a request of this method. asked is
+// the handshake that went with it, nil mostly: only who asks to switch protocols
+// may be told so. Interim
 // answers are dropped (RFC 9110 section 15.2 lets a proxy do so for what it did
 // not ask for): they carry hop-by-hop headers and early hints that no policy has
 // seen.
-func (a *response) read(w *wire, method string) error {
+func (a *response) read(w *wire, method string, asked *Handshake) error {
 	a.wire = w
 	for range interimLimit {
 		if err := a.readHead(); err != nil {
 			return err
 		}
 		switch {
-		case a.status == http.StatusSwitchingProtocols:
+		case a.status == http.StatusSwitchingProtocols && asked == nil:
 			return errors.New("101 to a request that asked for no upgrade")
+		case a.status == http.StatusSwitchingProtocols && a.old:
+			return errors.New("101 in HTTP/1.0")
+		case a.status == http.StatusSwitchingProtocols:
+			a.framing, a.length, a.closes = tunnel, -1, true
+			return asked.accept(a.header)
 		case a.status >= 200:
-			return a.frame(method)
+			err := a.frame(method)
+			// Whoever wanted to switch and was refused may be of two minds about what
+			// comes next on this connection: nothing does.
+			a.closes = a.closes || asked != nil
+			return err
 		}
 	}
 	return fmt.Errorf("more than %d interim answers", interimLimit)
@@ -176,7 +188,7 @@ func (a *response) Read(p []byte) (n int, err error) {
 				a.whole, err = true, io.EOF
 			}
 		}
-	case closedBody:
+	case closedBody, tunnel:
 		n, err = a.wire.br.Read(p)
 		a.whole = err == io.EOF
 	}

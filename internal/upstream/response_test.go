@@ -23,7 +23,7 @@ func (c *bytesConn) Read(p []byte) (int, error) { return c.in.Read(p) }
 func readAnswer(method, in string) (a response, body []byte, err error) {
 	w := newWire(&bytesConn{in: strings.NewReader(in)})
 	w.awaitHead()
-	if err := a.read(w, method); err != nil {
+	if err := a.read(w, method, nil); err != nil {
 		return a, nil, err
 	}
 	w.awaitBody(0, w.end)
@@ -143,7 +143,7 @@ func FuzzResponse(f *testing.F) {
 		w := newWire(&bytesConn{in: bytes.NewReader(in)})
 		w.awaitHead()
 		var a response
-		if a.read(w, method) != nil {
+		if a.read(w, method, nil) != nil {
 			return
 		}
 		w.awaitBody(0, w.end)

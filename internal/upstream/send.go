@@ -38,8 +38,10 @@ type failure struct {
 // body and nothing of an answer had come. Errors are *problem.Error, of the
 // upstream family where the service is at fault.
 func (s *Set) Send(ctx context.Context, r *Request) (*Exchange, error) {
-	if err := r.readAhead(ctx); err != nil {
-		return nil, err
+	if !r.HTTP2 {
+		if err := r.readAhead(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s.retries.earn()
 	safe := retriable(r.Method) && r.Length == 0
@@ -54,7 +56,13 @@ func (s *Set) Send(ctx context.Context, r *Request) (*Exchange, error) {
 			}
 			return nil, problem.New(reason, fmt.Errorf("service %s: no instance", s.service.Name))
 		}
-		x, fail := s.try(ctx, l, r, first != nil)
+		var x *Exchange
+		var fail *failure
+		if r.HTTP2 {
+			x, fail = s.call(ctx, l, r)
+		} else {
+			x, fail = s.try(ctx, l, r, first != nil)
+		}
 		if fail == nil {
 			return x, nil
 		}
@@ -94,7 +102,7 @@ func (s *Set) try(ctx context.Context, l lease, r *Request, fresh bool) (*Exchan
 		w = l.checkout(deadline)
 	}
 	if w == nil {
-		conn, err := l.dial(ctx)
+		conn, err := l.dial(ctx, s.cfg.Dial)
 		if err != nil {
 			return nil, &failure{dial: true, gone: ctx.Err() != nil, err: problem.New(problem.UpstreamUnreachable, err)}
 		}
@@ -127,7 +135,7 @@ func (x *Exchange) request(r *Request, cfg *Config) *failure {
 	}
 	if cfg.Prove != nil {
 		if err := w.prove(r, cfg.Prove); err != nil {
-			return &failure{ours: true, err: err}
+			return &failure{ours: true, err: asFault(err)}
 		}
 	}
 	w.out = append(append(w.out, "\r\n"...), r.ahead...)
@@ -144,7 +152,7 @@ func (x *Exchange) request(r *Request, cfg *Config) *failure {
 	if _, err := w.br.Peek(1); err != nil {
 		return x.broken(false, false, fmt.Errorf("wait for answer: %w", early(err)))
 	}
-	if err := x.answer.read(w, r.Method); err != nil {
+	if err := x.answer.read(w, r.Method, r.Handshake); err != nil {
 		return x.broken(false, true, err)
 	}
 	if x.upload != nil {
@@ -152,15 +160,31 @@ func (x *Exchange) request(r *Request, cfg *Config) *failure {
 			return &failure{ours: true, err: err}
 		}
 	}
+	if x.Switched() {
+		if err := x.switched(); err != nil {
+			return x.broken(false, true, err)
+		}
+		return nil
+	}
 	w.awaitBody(cfg.PieceTime, time.Now().Add(cfg.AnswerTime))
 	return nil
 }
 
 // prove adds the proof to the head, and sees that it is lines of a head.
-func (w *wire) prove(r *Request, prove func([]byte, *Conn, *Request) ([]byte, error)) *problem.Error {
-	n := len(w.out)
-	out, err := prove(w.out, &w.Conn, r)
-	if err == nil && (len(out) < n || !bytes.HasSuffix(out, crlf) || bytes.Contains(out[n-len(crlf):], crlfcrlf)) {
+func (w *wire) prove(r *Request, prove func([]byte, *Conn, *Request) ([]byte, error)) error {
+	out, err := proven(w.out, &w.Conn, r, prove)
+	if err != nil {
+		return err
+	}
+	w.out = out
+	return nil
+}
+
+// proven returns the lines with the proof behind them.
+func proven(lines []byte, c *Conn, r *Request, prove func([]byte, *Conn, *Request) ([]byte, error)) ([]byte, error) {
+	n := len(lines)
+	out, err := prove(lines, c, r)
+	if err == nil && (len(out) < n || len(out) > n && (!bytes.HasSuffix(out, crlf) || bytes.Contains(out[max(0, n-len(crlf)):], crlfcrlf))) {
 		err = errProof
 	}
 	if err != nil {
@@ -168,10 +192,9 @@ func (w *wire) prove(r *Request, prove func([]byte, *Conn, *Request) ([]byte, er
 		if reason == problem.OK { // an error is never a yes
 			reason = problem.InternalError
 		}
-		return problem.New(reason, fmt.Errorf("prove request: %w", err))
+		return nil, problem.New(reason, fmt.Errorf("prove request: %w", err))
 	}
-	w.out = out
-	return nil
+	return out, nil
 }
 
 var (

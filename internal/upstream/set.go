@@ -1,4 +1,5 @@
-// Package upstream is an HTTP/1.1 client (RFC 9112) for one purpose: it sends the
+// Package upstream is an HTTP/1.1 client (RFC 9112), and for streams that need it
+// an HTTP/2 client (RFC 9113), for one purpose: it sends the
 // requests of a door to the instances of one service, which it watches, and hands
 // back their answers.
 //
@@ -15,6 +16,7 @@ package upstream
 import (
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
@@ -38,7 +40,9 @@ func New(svc *zone.Service, cfg Config) *Set {
 	s := &Set{service: svc, cfg: cfg.withDefaults(), seed: maphash.MakeSeed()}
 	s.retries.tokens.Store(retryCap)
 	for _, u := range svc.Doors() {
-		s.instances = append(s.instances, &instance{Upstream: u, set: s, places: newPlaces(s.cfg.Outstanding)})
+		in := &instance{Upstream: u, set: s, places: newPlaces(s.cfg.Outstanding)}
+		in.calls = newH2Pool(in, &s.cfg)
+		s.instances = append(s.instances, in)
 	}
 	return s
 }
@@ -48,6 +52,7 @@ func (s *Set) Close() {
 	s.closed.Store(true)
 	for _, in := range s.instances {
 		in.closeIdle(func(*wire) bool { return true })
+		in.calls.closeIdle(func(time.Time) bool { return true })
 	}
 }
 

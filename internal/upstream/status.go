@@ -21,7 +21,7 @@ func (s *Set) Status() []Status {
 			Healthy:     in.ejection() == closedBreaker && !in.unhealthy.Load(),
 			Outstanding: int(in.outstanding.Load()),
 			Failures:    int(in.failures.Load()),
-			Idle:        idle,
+			Idle:        idle + in.calls.idle(),
 		})
 	}
 	return list

@@ -53,10 +53,14 @@ func publishes(t *testing.T, e Engine) {
 func dropsForTheSlow(t *testing.T, e Engine) {
 	slow, err := e.Subscribe(t.Context(), "news")
 	must(t, err)
+	mark, err := e.Subscribe(t.Context(), "mark")
+	must(t, err)
 	const more = 10
 	for i := range kv.MaxPending + more {
 		must(t, e.Publish(t.Context(), "news", fmt.Append(nil, i)))
 	}
+	must(t, e.Publish(t.Context(), "mark", nil)) // what one publishes comes in order
+	<-mark.C
 	for i := range kv.MaxPending { // the oldest are kept
 		if got, want := string(<-slow.C), fmt.Sprint(i); got != want {
 			t.Errorf("message %d = %q, want %q", i, got, want)

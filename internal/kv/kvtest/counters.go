@@ -45,7 +45,7 @@ func takes(t *testing.T, e Engine) {
 		t.Errorf("another key = %+v, want allowed, remaining 2", r)
 	}
 	at := now.Add(59 * time.Second)
-	if r := take(t, e, "a", rate, at.Add(last.Reset-1)); r.Allowed {
+	if r := take(t, e, "a", rate, at.Add(last.Reset-e.Grain)); r.Allowed {
 		t.Errorf("just before the reset = %+v, want refused", r)
 	}
 	if r := take(t, e, "a", rate, at.Add(last.Reset)); !r.Allowed {
@@ -82,8 +82,9 @@ func (l *log) within(d time.Duration, t time.Time) (n int) {
 
 // judge checks an answer against the contract: never more than the count in
 // the window, never refused unless the count was reached in the window and an eighth.
-func (l *log) judge(rate zone.Rate, r kv.Result, at time.Time) error {
-	inWindow, inWider := l.within(rate.Window, at), l.within(rate.Window+rate.Window/8+8, at) // 8 ns: slices are whole
+func (l *log) judge(rate zone.Rate, r kv.Result, at time.Time, grain time.Duration) error {
+	wider := rate.Window + rate.Window/8 + 10*grain // slices and times are whole
+	inWindow, inWider := l.within(rate.Window, at), l.within(wider, at)
 	switch {
 	case r.Allowed && inWindow >= rate.Count:
 		return fmt.Errorf("allowed with %d of %d in the window", inWindow, rate.Count)
@@ -118,7 +119,7 @@ func takesWithinBounds(t *testing.T, e Engine) {
 			}
 			at = at.Add(time.Duration(random.Int64N(int64(gap) + 1)))
 			r := take(t, e, fmt.Sprint("key ", i), rate, at)
-			if err := log.judge(rate, r, at); err != nil {
+			if err := log.judge(rate, r, at, e.Grain); err != nil {
 				t.Fatalf("rate %v, take %d at %v: %v", rate, n, at.Sub(now), err)
 			}
 			if !r.Allowed {
@@ -149,7 +150,7 @@ func takesBunched(t *testing.T, e Engine) {
 		for _, start := range []time.Duration{-time.Second, time.Second, rate.Window - 2*time.Second} {
 			for n := range 2 * rate.Count {
 				at := edge.Add(start + time.Duration(n))
-				if err := ours.judge(rate, take(t, e, key, rate, at), at); err != nil {
+				if err := ours.judge(rate, take(t, e, key, rate, at), at, e.Grain); err != nil {
 					t.Fatalf("edge %d, start %v: %v", i, start, err)
 				}
 				if second := !at.Before(edge); fixed[second] < rate.Count {

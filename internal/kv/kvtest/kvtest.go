@@ -16,6 +16,9 @@ type Engine struct {
 	// Pass lets d go by for the lives of values: it moves the clock that the
 	// engine was given, or waits where the clock is not ours.
 	Pass func(d time.Duration)
+	// Grain is the unit of the engine's time; 0: a nanosecond. The time of takes is
+	// the caller's in these tests.
+	Grain time.Duration
 }
 
 // Run runs the contract against engines that open makes, each of its own.
@@ -38,7 +41,11 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		{"publish to the slow", dropsForTheSlow},
 		{"subscription ends", subscriptionEnds},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
+		t.Run(c.name, func(t *testing.T) {
+			e := open(t)
+			e.Grain = max(e.Grain, 1)
+			c.test(t, e)
+		})
 	}
 }
 

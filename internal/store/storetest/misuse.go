@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"sallyport.dev/internal/store"
@@ -89,4 +90,79 @@ func viewsDoNotWrite(t *testing.T, db *store.DB) {
 			t.Errorf("%s in a transaction: %d rows, want %d", c.name, n, before+1)
 		}
 	}
+}
+
+// refusesTexts: what one engine cannot keep none takes.
+func refusesTexts(t *testing.T, db *store.DB) {
+	for _, c := range []struct {
+		text string
+		ok   bool
+	}{
+		{"naïve ☃", true}, {"\x01\x7f", true}, {"a\x00b", false}, {"\x00", false}, {"\xff", false}, {"caf\xe9", false}, {"\xed\xa0\x80", false},
+	} {
+		write := db.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error { return put(ctx, tx, c.text, 1) })
+		read := db.View(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			_, err := get(ctx, tx, c.text)
+			return err
+		})
+		if (write == nil) != c.ok || (read == nil) != c.ok {
+			t.Errorf("text %q: written %v, read %v, want it taken: %v", c.text, write, read, c.ok)
+		}
+		for _, kind := range []error{store.ErrNotFound, store.ErrConflict, store.ErrUnavailable} {
+			if errors.Is(write, kind) || errors.Is(read, kind) {
+				t.Errorf("text %q: written %v, read %v, want plain errors", c.text, write, read)
+			}
+		}
+	}
+}
+
+// answersOfEveryKind: sums are numbers, truths are numbers, texts compare by
+// their bytes, and what an upsert means is one thing.
+func answersOfEveryKind(t *testing.T, db *store.DB) {
+	must(t, db.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		for i, name := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+			if err := put(ctx, tx, name, int64(i)); err != nil {
+				return err
+			}
+		}
+		var sum, most int64
+		var few int
+		var truth bool
+		err := tx.QueryRow(ctx, "SELECT SUM(number), MAX(number), COUNT(*), number = 3 FROM contract_things WHERE number >= ? GROUP BY number ORDER BY number DESC LIMIT ?", 3, 1).
+			Scan(&sum, &most, &few, &truth)
+		if err != nil || sum != 6 || most != 6 || few != 1 || truth {
+			t.Errorf("sum %d, most %d, count %d, truth %v, %v, want 6, 6, 1, false", sum, most, few, truth, err)
+		}
+		if _, err := tx.Exec(ctx, "UPDATE contract_things SET number = ? WHERE name = ?", true, "a"); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, "SELECT number FROM contract_things WHERE name = 'a'").Scan(&truth); err != nil || !truth {
+			t.Errorf("a truth as a number = %v, %v, want true", truth, err)
+		}
+		if err := tx.QueryRow(ctx, `INSERT INTO contract_things (name, number) VALUES (?, ?)
+			ON CONFLICT (name) DO UPDATE SET number = contract_things.number + excluded.number RETURNING number`, "b", 40).Scan(&sum); err != nil || sum != 41 {
+			t.Errorf("upsert = %d, %v, want 40", sum, err)
+		}
+		for _, name := range []string{"b", "B", "a", "Ä", "a-b", "ab", "_"} { // a table of the migrations: they say how texts compare
+			if _, err := tx.Exec(ctx, "INSERT INTO sealed (name, version, sealed) VALUES (?, 1, ?)", name, []byte{}); err != nil {
+				return err
+			}
+		}
+		rows, err := tx.Query(ctx, "SELECT name FROM sealed WHERE name > ? ORDER BY name", "B")
+		if err != nil {
+			return err
+		}
+		var order []string
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return err
+			}
+			order = append(order, name)
+		}
+		if want := []string{"_", "a", "a-b", "ab", "b", "Ä"}; !slices.Equal(order, want) {
+			t.Errorf("names in order %q, want %q", order, want)
+		}
+		return rows.Err()
+	}))
 }

@@ -17,6 +17,8 @@ type Engine struct {
 	New func(t *testing.T) (place string)
 	// Open opens the database of a place, making and migrating it when it is new.
 	Open func(ctx context.Context, place string) (*store.DB, error)
+	// Several says that several processes may have one database open.
+	Several bool
 }
 
 // Run runs the contract against an engine. The test that calls it must be a
@@ -40,6 +42,8 @@ func Run(t *testing.T, e Engine) {
 		{"nested", refusesNesting},
 		{"rows", refusesOpenRows},
 		{"view", viewsDoNotWrite},
+		{"texts", refusesTexts},
+		{"answers", answersOfEveryKind},
 		{"snapshot", viewsDoNotMove},
 		{"writers", writersFollow},
 		{"closed", closes},
@@ -55,6 +59,11 @@ func Run(t *testing.T, e Engine) {
 	}
 	t.Run("reopen", func(t *testing.T) { reopens(t, e) })
 	t.Run("kill", func(t *testing.T) { survivesKill(t, e) })
+	if e.Several {
+		several(t, e)
+	} else {
+		t.Run("alone", func(t *testing.T) { alone(t, open(t, e, e.New(t))) })
+	}
 }
 
 // open opens a place and gives it the tables that the contract uses.
@@ -76,10 +85,10 @@ func open(t *testing.T, e Engine, place string) *store.DB {
 // createTables makes the two tables of the contract: things are written by the
 // tests, pairs by the child that is killed.
 func createTables(ctx context.Context, tx *store.Tx) error {
-	if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS contract_things (name TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"); err != nil {
+	if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS contract_things (name TEXT NOT NULL PRIMARY KEY, number BIGINT NOT NULL)"); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS contract_pairs (number INTEGER NOT NULL, half INTEGER NOT NULL, PRIMARY KEY (number, half))")
+	_, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS contract_pairs (number BIGINT NOT NULL, half BIGINT NOT NULL, PRIMARY KEY (number, half))")
 	return err
 }
 

@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+const reloadMap = head + `
+include: [teams/*.yaml]
+services:
+  plain:
+    upstream: http://@plain@
+    routes:
+      GET /stays: anonymous
+      GET /goes: anonymous
+`
+
+// rewrite writes the map anew, with the addresses that it has.
+func (z *zoned) rewrite(text string) {
+	z.t.Helper()
+	z.text = text
+	z.write("zone.yaml", mark.ReplaceAllStringFunc(text, func(m string) string { return z.address[strings.Trim(m, "@")] }))
+}
+
+// TestReloadOnChange: a map that is written anew is in force with nothing done; a
+// bad one is refused whole, said, and shown by a metric.
+func TestReloadOnChange(t *testing.T) {
+	t.Parallel()
+	z := startZone(t, reloadMap, map[string]string{"plain": startUpstream(t, nil).address})
+	status := func(path string) int { return z.do(call{path: path}).Status }
+	if a, b, c := status("/stays"), status("/goes"), status("/comes"); a != 200 || b != 200 || c != 404 {
+		t.Fatalf("before: /stays %d, /goes %d, /comes %d", a, b, c)
+	}
+
+	good := strings.Replace(reloadMap, "/goes", "/comes", 1)
+	z.rewrite(good)
+	until(t, "the new route is there", func() bool { return status("/comes") == 200 })
+	if a, b := status("/stays"), status("/goes"); a != 200 || b != 404 {
+		t.Errorf("after: /stays %d, /goes %d; want 200, 404", a, b)
+	}
+
+	z.rewrite(strings.Replace(good, "GET /comes: anonymous", "GET /comes: nobody", 1))
+	until(t, "the refusal is shown", func() bool { return z.metrics()["sallyport_reload_refused"] == 1 })
+	if said := z.stderr.String(); !strings.Contains(said, "the map is refused") || !strings.Contains(said, "zone.yaml:") {
+		t.Errorf("the log does not tell of it, or not where: %s", said)
+	}
+	if a, b := status("/stays"), status("/comes"); a != 200 || b != 200 {
+		t.Errorf("after a bad map: /stays %d, /comes %d; want the one before", a, b)
+	}
+	if out, _, code := z.run("status"); code != 0 || !strings.Contains(out, "refused") {
+		t.Errorf("status: %d %s; want ready, and the refusal", code, out)
+	}
+
+	z.rewrite(good) // mended
+	until(t, "the alarm is over", func() bool { return z.metrics()["sallyport_reload_refused"] == 0 })
+
+	if err := z.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	done := z.metrics()[`sallyport_reloads_total{result="done"}`]
+	until(t, "HUP reloads", func() bool { return z.metrics()[`sallyport_reloads_total{result="done"}`] > done-1 })
+
+	for _, c := range []struct{ what, from, to, says string }{
+		{"another zone", "zone: shop.example", "zone: other.example", "zone: it cannot change"},
+		{"another admin listener", `admin: {address: "@admin@"}`, `admin: {address: "127.0.0.1:1"}`, "listeners.admin: it cannot change"},
+	} {
+		z.rewrite(strings.Replace(good, c.from, c.to, 1))
+		until(t, c.what+" is refused", func() bool { return strings.Contains(z.stderr.String(), c.says) })
+		if a := status("/comes"); a != 200 {
+			t.Errorf("%s: /comes %d", c.what, a)
+		}
+	}
+}
+
+// TestReloadStreams: a stream of a route that stays lives on; that of a route that
+// is gone, or is now for others, ends.
+func TestReloadStreams(t *testing.T) {
+	t.Parallel()
+	const text = head + `
+services:
+  plain:
+    upstream: http://@plain@
+    routes:
+      GET /stays/events: {allow: anonymous, stream: sse}
+      GET /goes/events: {allow: anonymous, stream: sse}
+      GET /narrows/events: {allow: user, stream: sse}
+`
+	var mu sync.Mutex
+	open := map[string]net.Conn{}
+	up := startUpstream(t, func(c net.Conn, r received) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: first\n\n")
+		mu.Lock()
+		defer mu.Unlock()
+		open[r.Target] = c
+	})
+	z := startZone(t, text, map[string]string{"plain": up.address})
+	token := z.login(z.addUser("alice@shop.example"))
+	streams := map[string]*bufio.Scanner{}
+	for _, path := range []string{"/stays/events", "/goes/events", "/narrows/events"} {
+		c := call{path: path}
+		if path == "/narrows/events" {
+			c.bearer = token
+		}
+		req, _ := z.request(c)
+		res, err := z.client().Do(req)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %v %v", path, res, err)
+		}
+		defer res.Body.Close()
+		streams[path] = bufio.NewScanner(res.Body)
+		if !streams[path].Scan() || streams[path].Text() != "data: first" {
+			t.Fatalf("%s: got %q", path, streams[path].Text())
+		}
+	}
+	z.rewrite(strings.NewReplacer(
+		"      GET /goes/events: {allow: anonymous, stream: sse}\n", "",
+		"GET /narrows/events: {allow: user, stream: sse}", "GET /narrows/events: {allow: user, roles: [admin], stream: sse}").Replace(text))
+	for _, path := range []string{"/goes/events", "/narrows/events"} {
+		for streams[path].Scan() { // to its end
+			if line := streams[path].Text(); line != "" {
+				t.Errorf("%s: got %q", path, line)
+			}
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	_, _ = fmt.Fprint(open["/stays/events"], "data: second\n\n")
+	for streams["/stays/events"].Scan() {
+		switch line := streams["/stays/events"].Text(); line {
+		case "":
+		case "data: second":
+			return
+		default:
+			t.Fatalf("/stays/events: got %q", line)
+		}
+	}
+	t.Errorf("the stream of a route that stays ended: %v", streams["/stays/events"].Err())
+}
+
+// TestReloadInner: inner doors learn of a new map from control, without a restart:
+// what it adds is reachable, and what it takes away is refused by them.
+func TestReloadInner(t *testing.T) {
+	t.Parallel()
+	n := startInner(t, "front", "ledger")
+	alice := n.login(n.addUser("alice@shop.example"))
+	if got := n.do(call{path: "/more", bearer: alice}); got.Status != 404 {
+		t.Fatalf("/more before: %d", got.Status)
+	}
+	n.rewrite(strings.Replace(n.text, "GET /ask: user", "GET /more: user", 1))
+	until(t, "the new route is reachable through both doors", func() bool { return n.do(call{path: "/more", bearer: alice}).Status == 200 })
+	if got := n.do(call{path: "/ask", bearer: alice}); got.Status != 404 {
+		t.Errorf("/ask after: %d", got.Status)
+	}
+	if got := n.do(call{path: "/open"}); got.Status != 200 {
+		t.Errorf("/open after: %d", got.Status)
+	}
+}

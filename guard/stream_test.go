@@ -1,0 +1,127 @@
+package guard
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"sallyport.dev/internal/httpsig"
+	"sallyport.dev/zone"
+)
+
+const streamShop = `
+zone: shop.example
+services:
+  orders:
+    upstream: https://@orders
+    embedded: true
+    routes:
+      GET /ws: {allow: user, stream: websocket}
+      GET /kept: {allow: user, stream: websocket}
+      GET /mac: user
+`
+
+// switching is a handler that takes the connection over and sends back what comes.
+func switching(w http.ResponseWriter, _ *http.Request) {
+	conn, in, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusTeapot)
+		return
+	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	go func() { // the handler returns, as that of many a library does
+		defer conn.Close()
+		_, _ = io.Copy(conn, in.Reader)
+	}()
+}
+
+func newStreamWorld(t *testing.T, change func(*Config)) (*world, string) {
+	w := newWorld(t, streamShop, time.Now)
+	open(w.zone)
+	return w, w.open(w.guard("orders", change), http.HandlerFunc(switching))
+}
+
+// open lets the streams of a map in that says they are not enforced.
+func open(z *zone.Zone) {
+	for _, s := range z.Services {
+		for _, rt := range s.Routes {
+			rt.NotEnforced = nil
+		}
+	}
+}
+
+// upgrade opens a tunnel as the gateway and says something in it.
+func (w *world) upgrade(address, path string) *line {
+	w.t.Helper()
+	l := w.dial(address, w.ca.Source(w.t, "gateway", time.Now))
+	r := message(w.t, "GET", path, w.token("u1"), "")
+	r.Header.Del("Content-Digest")
+	l.prove(r, httpsig.MAC)
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	if _, err := l.conn.Write(append(bytesOf(w.t, r), "early "...)); err != nil {
+		w.t.Fatal(err)
+	}
+	res, err := http.ReadResponse(l.in, nil)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		w.t.Fatalf("%s: %v, %v, want 101", path, res, err)
+	}
+	l.echo("early ")
+	return l
+}
+
+// echo says whether a text comes back. The beginning may have been sent already.
+func (l *line) echo(text string) {
+	l.t.Helper()
+	if text != "early " {
+		if _, err := l.conn.Write([]byte(text)); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(l.in, got); err != nil || string(got) != text {
+		l.t.Fatalf("got %q, %v, want %q", got, err, text)
+	}
+}
+
+// TestStreamEndsWithItsRoute: a map without its route ends a stream that the
+// gateway opened, and no other.
+func TestStreamEndsWithItsRoute(t *testing.T) {
+	w, address := newStreamWorld(t, nil)
+	lost, kept := w.upgrade(address, "/ws"), w.upgrade(address, "/kept")
+	lost.echo("one")
+	less := w.parse(`
+zone: shop.example
+services:
+  orders:
+    upstream: https://127.0.0.1:9002
+    embedded: true
+    routes:
+      GET /kept: {allow: user, stream: websocket}
+      GET /mac: user
+`)
+	open(less)
+	w.controls["orders"].set(func(c *fakeControl) { c.slice = w.slice(less, "orders") })
+	if _, err := lost.in.ReadByte(); err == nil {
+		t.Error("the stream goes on without its route")
+	}
+	kept.echo("two")
+}
+
+func TestSilentStreamIsEnded(t *testing.T) {
+	w, address := newStreamWorld(t, func(c *Config) { c.StreamIdle = 50 * time.Millisecond })
+	l := w.upgrade(address, "/ws")
+	if _, err := l.in.ReadByte(); err == nil {
+		t.Error("a stream that says nothing goes on")
+	}
+}
+
+// TestNoHijackElsewhere: what is no stream keeps its connection.
+func TestNoHijackElsewhere(t *testing.T) {
+	w, address := newStreamWorld(t, nil)
+	l := w.dial(address, w.ca.Source(t, "gateway", time.Now))
+	if got := l.send(bytesOf(t, l.prove(message(t, "GET", "/mac", w.token("u1"), ""), httpsig.MAC))); got != "418" {
+		t.Errorf("got %s, want 418: no Hijack", got)
+	}
+}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const wholeStatus = `{"ready":false,"not_ready":["store"],"zone":"shop.example","revision":"0123456789abcdef","version":"v1","pid":12,"uptime_seconds":7380,
+"map":{"file":"zone.yaml","since":"2026-11-22T13:00:00Z","refused_at":"2026-11-22T14:00:00Z","refusal":"zone.yaml:2:1: wrong\nand more"},
+"store":{"engine":"postgres","state":"down"},"kv":{"engine":"valkey","state":"local"},"revocations":{"heard":"2026-11-22T13:59:00Z","fresh":false},
+"journal":{"state":"journal.full","size":1610612736,"limit":2147483648,"segments":4,"oldest":"2026-11-20T13:00:00Z","retain_seconds":2592000,"reach_seconds":864000},
+"inside_keys":{"signing":"k1","published":2},
+"certificates":[{"name":"root","until":"2036-01-01T00:00:00Z"},{"name":"identity of gateway","error":"inside.unavailable"}],
+"listeners":[{"name":"public","address":"127.0.0.1:8443"}],
+"services":[{"name":"catalog","instances":2,"healthy":1,"inner_door":"embedded","guard":{"seen":"2026-11-22T13:59:58Z","current":false}},{"name":"plain","instances":1,"healthy":1}],
+"exports":[{"exporter":"otlp","signal":"logs","sent":5,"failures":1,"dropped":2,"waiting":3}],"notices":3}`
+
+// TestStatusText: each part has its line, with what is wrong in it.
+func TestStatusText(t *testing.T) {
+	data := fakeZone(t, answering(200, wholeStatus))
+	code, stdout, stderr := run("status", "--data", data)
+	if code != 1 || stderr != "" {
+		t.Errorf("exit code %d, %q; want 1 and nothing", code, stderr)
+	}
+	for _, line := range []string{
+		`^shop.example: not ready, up 2 h 3 min, version v1, pid 12$`,
+		`^not ready +store$`,
+		`^map +zone.yaml +revision 0123456789ab, in force since 2026-11-22T13:00:00Z$`,
+		`^map refused +2026-11-22T14:00:00Z +zone.yaml:2:1: wrong \.\.\.$`,
+		`^store +postgres +down$`,
+		`^kv +valkey +local$`,
+		`^revocations +not heard of +since 2026-11-22T13:59:00Z$`,
+		`^journal +journal.full +1.5GiB of 2GiB in 4 segments, since 2026-11-20T13:00:00Z; at this rate it holds 10 d, and retain says 30 d$`,
+		`^inside keys +2 published +signs with k1$`,
+		`^certificate +root +until 2036-01-01T00:00:00Z$`,
+		`^certificate +identity of gateway +inside.unavailable$`,
+		`^listener +public +127.0.0.1:8443$`,
+		`^service +catalog +1 of 2 instances reachable, inner door: embedded, seen 2026-11-22T13:59:58Z with an older map$`,
+		`^service +plain +1 of 1 instances reachable$`,
+		`^export +otlp logs +5 sent, 3 waiting, 2 dropped, 1 failures$`,
+		`^notices +3 +sallyport check zone.yaml$`,
+	} {
+		if !regexp.MustCompile("(?m)" + line).MatchString(stdout) {
+			t.Errorf("no line %s in:\n%s", line, stdout)
+		}
+	}
+	good := fakeZone(t, answering(200, strings.NewReplacer(`"ready":false,"not_ready":["store"]`, `"ready":true`, `"fresh":false`, `"fresh":true`).Replace(wholeStatus)))
+	if code, stdout, _ := run("status", "--data", good); code != 0 || strings.Contains(stdout, "not ready") || strings.Contains(stdout, "revocations") {
+		t.Errorf("ready: exit code %d\n%s", code, stdout)
+	}
+	if _, stdout, _ := run("status", "--data", good, "--format", "json"); !strings.Contains(stdout, `"inside_keys":{"signing":"k1","published":2}`) {
+		t.Errorf("json: %s", stdout)
+	}
+}
+
+func TestLengthAndSize(t *testing.T) {
+	for seconds, want := range map[int64]string{0: "0 s", 59: "59 s", 60: "1 min", 3600: "1 h 0 min", 172799: "47 h 59 min", 172800: "2 d"} {
+		if got := length(seconds); got != want {
+			t.Errorf("%d seconds: got %q, want %q", seconds, got, want)
+		}
+	}
+	for bytes, want := range map[int64]string{0: "0B", 1023: "1023B", 1024: "1KiB", 1536: "1.5KiB", 10 << 30: "10GiB", 333<<20 + 1: "333MiB"} {
+		if got := size(bytes); got != want {
+			t.Errorf("%d bytes: got %q, want %q", bytes, got, want)
+		}
+	}
+}

@@ -1,0 +1,11 @@
+package join
+
+import (
+	"testing"
+
+	"sallyport.dev/internal/store/pgtest"
+)
+
+func TestPostgres(t *testing.T) {
+	pgtest.Run(t, TestRedeem, TestTokensExpire, TestWrongSecretsBurnTheToken, TestRedeemFor, TestRefusalsReadTheSame, TestRedeemedOnce, TestGuessesAtOnceAreCounted, TestOpenTokensAreBounded, TestListAndRevoke, TestRestart, TestStore)
+}

@@ -1,0 +1,11 @@
+package session_test
+
+import (
+	"testing"
+
+	"sallyport.dev/internal/store/pgtest"
+)
+
+func TestPostgres(t *testing.T) {
+	pgtest.Run(t, TestFixation, TestRotationDoesNotLengthenLife, TestOneRotationWins, TestRevocationIsSeenAtOnce, TestRevoke, TestRevokeAll, TestRevokeAllTx, TestRevocationIsWhole, TestLookupDoesNotWaitForWriters, TestPurge, TestPurgeOfMany, TestCreateAndLookup, TestCreateRefuses, TestLifetimes, TestIdleIsExactToAMinute, TestListIsSortedAndBounded, TestGarbageCostsNothing)
+}

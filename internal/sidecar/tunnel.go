@@ -1,0 +1,130 @@
+package sidecar
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev/internal/upstream"
+)
+
+// tunnelRest is how long one direction of a tunnel may be silent once the other
+// has ended: WebSocket ends in both at once (RFC 6455 section 7.1.1).
+const tunnelRest = 10 * time.Second
+
+// tunnel moves bytes both ways between who asked for a WebSocket and the service
+// that took it, until both directions have ended or one has broken. It knows
+// nothing of frames.
+type tunnel struct {
+	service *upstream.Exchange
+	sender  net.Conn
+	idle    atomic.Int64 // nanoseconds that both may be silent
+	last    atomic.Int64 // unix nanoseconds of the last byte
+	over    sync.Once
+}
+
+// answerTunnel gives the service's 101 and what follows it. The connection is the
+// guard's to end as well: with its certificates, and when the map takes the right.
+func (d *inbound) answerTunnel(w http.ResponseWriter, x *upstream.Exchange) error {
+	h := make(http.Header)
+	outward(h, x.Header)
+	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	for _, name := range []string{"Accept", "Protocol", "Extensions"} {
+		if v := x.Header["Sec-Websocket-"+name]; v != nil {
+			delete(h, "Sec-Websocket-"+name)
+			h["Sec-WebSocket-"+name] = v // as RFC 6455 spells it: some clients compare bytes
+		}
+	}
+	var head bytes.Buffer
+	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	_ = h.Write(&head) // into memory
+	head.WriteString("\r\n")
+	sender, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return err
+	}
+	early, _ := buffered.Peek(buffered.Reader.Buffered()) // as much as is there never fails
+	t := &tunnel{service: x, sender: sender}
+	t.idle.Store(int64(d.cfg.StreamIdle))
+	t.touch()
+	watch := time.NewTimer(d.cfg.StreamIdle)
+	done := make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() { t.watch(watch, done) })
+	defer func() { close(done); watcher.Wait(); t.cut() }()
+	if _, err := sender.Write(head.Bytes()); err != nil {
+		return nil
+	}
+	inward := make(chan struct{})
+	go func() {
+		defer close(inward)
+		t.move(x, io.MultiReader(bytes.NewReader(early), sender), x.CloseWrite)
+	}()
+	t.move(sender, x, func() error { return closeWrite(sender) })
+	<-inward
+	return nil
+}
+
+// move moves one direction and tells its end.
+func (t *tunnel) move(to io.Writer, from io.Reader, end func() error) {
+	buf := piecePool.Get().(*[pieceSize]byte)
+	defer piecePool.Put(buf)
+	for {
+		n, err := from.Read(buf[:])
+		if n > 0 {
+			t.touch()
+			if _, werr := to.Write(buf[:n]); werr != nil {
+				t.cut()
+				return
+			}
+		}
+		switch {
+		case err == nil:
+		case err != io.EOF, end() != nil: // all or nothing
+			t.cut()
+			return
+		default:
+			t.idle.Store(int64(tunnelRest))
+			return
+		}
+	}
+}
+
+// watch cuts a tunnel that is silent for its time, until done.
+func (t *tunnel) watch(timer *time.Timer, done <-chan struct{}) {
+	defer timer.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-timer.C:
+		}
+		left := time.Duration(t.last.Load() + t.idle.Load() - time.Now().UnixNano())
+		if left <= 0 {
+			t.cut()
+			return
+		}
+		timer.Reset(left)
+	}
+}
+
+func (t *tunnel) touch() { t.last.Store(time.Now().UnixNano()) }
+
+// cut ends both directions, from any goroutine.
+func (t *tunnel) cut() {
+	t.over.Do(func() {
+		t.service.Cut()
+		_ = t.sender.Close() // it is over
+	})
+}
+
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return net.ErrClosed
+}

@@ -55,9 +55,6 @@ func (b *bed) fill(ctx context.Context) error {
 	if err := os.WriteFile(b.path("zone.yaml"), []byte(benchMap), 0o600); err != nil {
 		return err
 	}
-	if err := os.WriteFile(b.path("answer.json"), []byte(`{"products":"`+strings.Repeat("x", max(0, b.size-16))+`"}`), 0o600); err != nil {
-		return err
-	}
 	if err := os.WriteFile(b.path("load.lua"), []byte(loadScript), 0o600); err != nil {
 		return err
 	}

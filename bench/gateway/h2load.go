@@ -23,7 +23,7 @@ func (b *bed) loadH2(ctx context.Context, c *contender, seconds, connections int
 	streams := 1
 	if b.http2 {
 		streams = 4
-		args = append(args, "--alpn-list=h2", "-c"+strconv.Itoa(connections/streams), "-m"+strconv.Itoa(streams))
+		args = append(args, "--npn-list=h2", "-c"+strconv.Itoa(connections/streams), "-m"+strconv.Itoa(streams))
 	} else {
 		args = append(args, "--h1", "-c"+strconv.Itoa(connections))
 	}

@@ -74,6 +74,9 @@ func noCoreDumps() error {
 // servable tells what is declared and not enforced, and refuses a map that this
 // version cannot serve without breaking what it declares.
 func servable(z *zone.Zone, log *slog.Logger) error {
+	if err := CheckPaths(z); err != nil {
+		return err
+	}
 	var stops []error
 	for _, n := range z.Notices {
 		switch n.Effect {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -120,4 +121,38 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// TestCheckPaths: a route that meets one of the account service is told with its
+// place; one that is more specific, elsewhere or for services alone is not.
+func TestCheckPaths(t *testing.T) {
+	for _, c := range []struct {
+		route string
+		wrong bool
+	}{
+		{"DELETE /{any}/sessions/7: anonymous", true},
+		{"GET /{any}/login: anonymous", false}, // the account service's is more specific
+		{"DELETE /other/sessions/7: anonymous", false},
+		{"DELETE /{any}/sessions/7: {allow: anonymous, listener: second}", false},
+		{"DELETE /{any}/sessions/7: service", false},
+	} {
+		z, err := zone.Parse("zone.yaml", []byte(`zone: shop.example
+listeners:
+  public: {address: "127.0.0.1:1"}
+  second: {address: "127.0.0.1:2"}
+identity: {listener: public}
+services:
+  any:
+    upstream: https://127.0.0.1:3
+    embedded: true
+    routes:
+      `+c.route+"\n"))
+		if err != nil {
+			t.Fatalf("%s: %v", c.route, err)
+		}
+		err = CheckPaths(z)
+		if (err != nil) != c.wrong || err != nil && !strings.Contains(err.Error(), "zone.yaml:11:7: route ") {
+			t.Errorf("%s: %v; want an error: %v", c.route, err, c.wrong)
+		}
+	}
 }

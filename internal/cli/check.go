@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"sallyport.dev/internal/app"
 	"sallyport.dev/zone"
 )
 
@@ -14,6 +15,9 @@ import (
 // errors; one that cannot be read is a failure to run.
 func loadZone(path string) (*zone.Zone, error) {
 	z, err := zone.Load(path)
+	if err == nil {
+		err = app.CheckPaths(z)
+	}
 	if err == nil {
 		return z, nil
 	}

@@ -30,6 +30,10 @@ const bodyMax = 4 << 10
 // has ended can reach them too.
 const anyone = zone.AllowAnonymous | zone.AllowUser
 
+// PathsOf returns the operations that exist in a zone, for who wants to know them
+// without an account service: their handlers are not to be called.
+func PathsOf(z *zone.Zone) []Route { return (&Identity{zone: z}).Routes() }
+
 // Routes returns the operations that exist in this zone: where registration is
 // closed there is none, and its path answers like every unknown path.
 func (id *Identity) Routes() []Route {

@@ -12,11 +12,12 @@ import (
 // new room is drawn before it is used.
 var layers = map[string][]string{
 	// 0: facts
-	"internal/problem":  nil,
-	"internal/obs":      nil,
-	"zone":              nil,
-	"internal/es256":    nil, // how ECDSA signatures are written
-	"internal/unixsock": nil,
+	"internal/problem":   nil,
+	"internal/obs":       nil,
+	"zone":               nil,
+	"internal/es256":     nil, // how ECDSA signatures are written
+	"internal/unixsock":  nil,
+	"internal/fieldname": nil, // what names of header fields mean
 	// 1: mechanisms
 	"internal/token":   {"internal/problem", "internal/obs", "zone", "internal/es256"},
 	"internal/journal": {"internal/problem", "internal/obs", "zone"},
@@ -40,7 +41,7 @@ var layers = map[string][]string{
 	// 4: where inner doors join
 	"internal/control": {"internal/problem", "internal/obs", "zone", "internal/token", "internal/journal", "internal/kv", "internal/svid"},
 	// 5: the doors; they meet the parts through interfaces of their own
-	"internal/gateway": {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store", "internal/kv", "internal/policy", "internal/upstream", "internal/httpsig", "internal/svid"},
+	"internal/gateway": {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store", "internal/kv", "internal/policy", "internal/upstream", "internal/httpsig", "internal/svid", "internal/fieldname"},
 	// side: what services import
 	"guard":                  {"zone", "internal/token", "internal/policy", "internal/problem", "internal/httpsig", "internal/svid"},
 	"guard/internal/channel": {"internal/httpsig", "internal/svid"}, // how a request came in, which tests may say
@@ -48,7 +49,7 @@ var layers = map[string][]string{
 	"guard/internal/testca":  {"internal/svid"},                     // identities of a test's own zone
 	"guard/guardtest":        {"guard", "guard/internal/channel", "guard/internal/standin", "guard/internal/testca", "zone", "internal/token", "internal/policy", "internal/problem", "internal/httpsig", "internal/svid"},
 	// 6: guard in front of a service in any language
-	"internal/sidecar": {"guard", "zone", "internal/problem", "internal/upstream", "internal/unixsock"},
+	"internal/sidecar": {"guard", "zone", "internal/problem", "internal/upstream", "internal/unixsock", "internal/fieldname"},
 	// a look at host and zone from outside, which knows no part
 	"internal/doctor": {"zone"},
 	// 7: wiring

@@ -6,10 +6,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/kv/valkeytest"
 	"sallyport.dev/internal/store/pgtest"
@@ -137,6 +140,113 @@ func TestTwins(t *testing.T) {
 	}
 	if got := b.do(call{path: "/mine", bearer: a.login(alice)}); got.Status != 200 { // positive control
 		t.Errorf("a new session: %d %s", got.Status, got.Body)
+	}
+}
+
+// TestPausedTwin: a process that was frozen while a session, a key and an account
+// were taken away at another believes none of what it knew, from the first
+// request on that it finds waiting; its streams end.
+func TestPausedTwin(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t, func(c net.Conn, r received) {
+		if r.Target != "/events" {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: first\n\n")
+	})
+	a, b := twins(t, startEngines(t), twinMap, map[string]string{"plain": up.address})
+	alice, carol, key := a.addUser("alice@shop.example"), a.addUser("carol@shop.example"), a.createKey("partner", "--scope", "things.read")
+	other := b.login(a.addUser("dave@shop.example"))
+	gone := []call{{path: "/mine", bearer: b.login(alice)}, {path: "/mine", bearer: b.login(carol)}, {path: "/keyed", bearer: key.Key}}
+	for i := range gone {
+		gone[i].client = b.client() // a connection of its own, which stays open
+		if got := b.do(gone[i]); got.Status != 200 {
+			t.Fatalf("%d before: %d %s", i, got.Status, got.Body)
+		}
+	}
+	req, _ := b.request(call{path: "/events", bearer: gone[0].bearer})
+	stream, err := b.client().Do(req)
+	if err != nil || stream.StatusCode != http.StatusOK {
+		t.Fatalf("stream: %v %v", stream, err)
+	}
+	defer stream.Body.Close()
+
+	signal := func(sig syscall.Signal) {
+		if err := b.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	stopped := time.Now()
+	a.must("session", "revoke", alice.Email)
+	a.must("user", "disable", carol.Email)
+	a.must("key", "revoke", key.ID)
+	until(t, "the grace is over", func() bool { return time.Since(stopped) > 2*time.Second })
+	answers := make(chan answer, len(gone))
+	for _, c := range gone {
+		go func() { answers <- b.try(c) }()
+	}
+	signal(syscall.SIGCONT)
+	for range gone {
+		if got := <-answers; got.Status != 401 && got.Status != 503 { // 503: the pause lasted, and its database had given it up
+			t.Errorf("after the pause: %d %s %v, want 401", got.Status, got.reason(), got.Err)
+		}
+	}
+	for _, c := range gone {
+		until(t, "what was taken away is known", func() bool { return b.do(c).reason() == "auth.revoked" })
+	}
+	_, _ = io.Copy(io.Discard, stream.Body) // to its end
+
+	if got := b.do(call{path: "/mine", bearer: other}); got.Status != 200 { // positive control
+		t.Errorf("a session that nobody took away: %d %s", got.Status, got.Body)
+	}
+}
+
+// TestStartAtOnce: of processes that start at once on an empty database one makes
+// the root key and the CA, and all serve with them; one that has a key of its
+// own is refused.
+func TestStartAtOnce(t *testing.T) {
+	t.Parallel()
+	e := startEngines(t)
+	up := startUpstream(t, nil)
+	key := filepath.Join(t.TempDir(), "zone.root")
+	var zones []*zoned
+	for range 3 {
+		z := newZone(t, twinMap+storeKey, map[string]string{"plain": up.address})
+		e.into(z)
+		z.flags = []string{"--root-key", key}
+		z.launch()
+		zones = append(zones, z)
+	}
+	roots := map[string]bool{}
+	for i, z := range zones {
+		until(t, "all serve", func() bool {
+			select {
+			case <-z.exited:
+				t.Fatalf("process %d ended: %v\n%s", i, z.err, z.stderr)
+			default:
+			}
+			_, _, code := z.run("status")
+			return code == 0
+		})
+		pem, err := os.ReadFile(filepath.Join(z.data, "ca.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots[string(pem)] = true
+	}
+	if len(roots) != 1 {
+		t.Errorf("%d processes made %d roots", len(zones), len(roots))
+	}
+
+	stranger := newZone(t, twinMap+storeKey, map[string]string{"plain": up.address})
+	e.into(stranger)
+	own := startZone(t, twinMap, map[string]string{"plain": up.address}) // of another database
+	stranger.flags = []string{"--root-key", own.data + ".root"}
+	stranger.launch()
+	if err := stranger.wait(); err == nil || stranger.cmd.ProcessState.ExitCode() != 3 || !strings.Contains(stranger.stderr.String(), "wrong root key") {
+		t.Errorf("with the key of another zone: %v\n%s", err, stranger.stderr)
 	}
 }
 

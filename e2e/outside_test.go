@@ -126,6 +126,72 @@ services:
 	until(t, "users of a provider that is gone are refused", func() bool { return z.do(call{path: "/mine", bearer: good}).Status == 401 })
 }
 
+// TestOutsideIssuerBounds: a JWT counts in one place alone, its user owns what
+// bears the whole of its name, and a provider that gets another name in the map
+// is another one at once.
+func TestOutsideIssuerBounds(t *testing.T) {
+	t.Parallel()
+	first, second := startIssuer(t), startIssuer(t)
+	up := startUpstream(t, nil)
+	z := startZone(t, head+`
+identity:
+  providers:
+    sso: {kind: bearer, issuer: `+first.URL+`, audience: shop-api}
+    old: {kind: bearer, issuer: `+second.URL+`, audience: shop-api}
+services:
+  plain:
+    upstream: http://@plain@
+    plain_headers: true
+    routes:
+      GET /mine: user
+      GET /users/{user}/things: {allow: user, owner: "path:user"}
+`, map[string]string{"plain": up.address})
+	good := first.token(nil)
+	until(t, "the keys of both are known", func() bool {
+		return z.do(call{path: "/mine", bearer: good}).Status == 200 && z.do(call{path: "/mine", bearer: second.token(nil)}).Status == 200
+	})
+	alice := z.addUser("alice@shop.example")
+	deep := strings.Repeat("[", 1000) + strings.Repeat("]", 1000)
+	for _, c := range []struct {
+		what   string
+		call   call
+		status int
+	}{
+		{"as a cookie", call{path: "/mine", cookie: good}, 401},
+		{"as an API key", call{path: "/mine", header: http.Header{"X-Api-Key": {good}}}, 401},
+		{"twice", call{path: "/mine", bearer: good, header: http.Header{"X-Api-Key": {good}}}, 400},
+		{"with deep claims", call{path: "/mine", bearer: first.token(map[string]any{"deep": json.RawMessage(deep)})}, 200},
+		{"with huge claims", call{path: "/mine", bearer: first.token(map[string]any{"huge": strings.Repeat("a", 9<<10)})}, 401},
+		{"an owner", call{path: "/users/sso:carol/things", bearer: good}, 200},
+		{"an owner, escaped", call{path: "/users/sso%3Acarol/things", bearer: good}, 200},
+		{"without the provider", call{path: "/users/carol/things", bearer: good}, 404},
+		{"of the other provider", call{path: "/users/old:carol/things", bearer: good}, 404},
+		{"a sub like a user of the zone", call{path: "/users/" + alice.ID + "/things", bearer: first.token(map[string]any{"sub": alice.ID})}, 404},
+		{"a sub like a user of the other", call{path: "/users/old:carol/things", bearer: first.token(map[string]any{"sub": "old:carol"})}, 404},
+		{"a sub with an end of line", call{path: "/mine", bearer: first.token(map[string]any{"sub": "carol\r\nX-User-Id: root"})}, 401},
+	} {
+		if got := z.do(c.call); got.Status != c.status {
+			t.Errorf("%s: %d %s, want %d", c.what, got.Status, got.Body, c.status)
+		}
+	}
+
+	z.rewrite(strings.NewReplacer("sso:", "old:", "old:", "sso:").Replace(z.text))
+	mine := func() (user string) {
+		got := z.do(call{path: "/mine", bearer: good})
+		if got.Status != 200 {
+			t.Fatalf("after the reload: %d %s", got.Status, got.Body)
+		}
+		for _, in := range up.of(got.ID) {
+			user = in.Header.Get("X-User-Id")
+		}
+		return user
+	}
+	until(t, "the provider has its new name", func() bool { return mine() == "old:carol" })
+	if got := z.do(call{path: "/users/sso:carol/things", bearer: good}); got.Status != 404 || got.reason() != "owner.denied" {
+		t.Errorf("what its user owned under the old name, which is another's now: %d", got.Status)
+	}
+}
+
 // TestExportJSONL: records of the zone arrive in the file of the map, each whole.
 func TestExportJSONL(t *testing.T) {
 	t.Parallel()

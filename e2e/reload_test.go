@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -161,4 +164,100 @@ func TestReloadInner(t *testing.T) {
 	if got := n.do(call{path: "/open"}); got.Status != 200 {
 		t.Errorf("/open after: %d", got.Status)
 	}
+}
+
+// TestReloadMended: a refused map whose mistake is mended in a file that only it
+// names comes into force without a word, and is not told of again meanwhile.
+func TestReloadMended(t *testing.T) {
+	t.Parallel()
+	z := startZone(t, reloadMap, map[string]string{"plain": startUpstream(t, nil).address})
+	if err := os.Mkdir(filepath.Join(z.dir, "more"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const more = "services: {more: {upstream: \"http://127.0.0.1:9\", routes: {GET /more: anonymous}}}\n"
+	z.write("more/service.yaml", strings.Replace(more, "anonymous", "nobody", 1))
+	z.rewrite(strings.Replace(reloadMap, "[teams/*.yaml]", "[more/service.yaml]", 1))
+	until(t, "the refusal is shown", func() bool { return z.metrics()["sallyport_reload_refused"] == 1 })
+	z.write("more/service.yaml", more)
+	until(t, "the mended map is in force", func() bool { return z.metrics()["sallyport_reload_refused"] == 0 })
+	if got := z.do(call{path: "/more"}); got.Status != 502 {
+		t.Errorf("its route: %d, want 502: nobody listens there", got.Status)
+	}
+	if n := strings.Count(z.stderr.String(), "the map is refused"); n != 1 {
+		t.Errorf("the refusal is told %d times", n)
+	}
+}
+
+// TestReloadSwappedFolder: a map that a symbolic link stands for, as Kubernetes
+// mounts one, is read again when the link is swapped, with what it includes.
+func TestReloadSwappedFolder(t *testing.T) {
+	t.Parallel()
+	z := newZone(t, reloadMap, map[string]string{"plain": startUpstream(t, nil).address})
+	text, err := os.ReadFile(filepath.Join(z.dir, "zone.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// zone.yaml -> ..data/zone.yaml, ..data -> a folder of each version
+	version := func(name, route string) {
+		t.Helper()
+		folder := filepath.Join(z.dir, name)
+		if err := os.MkdirAll(filepath.Join(folder, "teams"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		z.write(name+"/zone.yaml", string(text))
+		z.write(name+"/teams/one.yaml", "services: {one: {upstream: \"http://127.0.0.1:9\", routes: {GET "+route+": anonymous}}}\n")
+		next := filepath.Join(z.dir, "..data_tmp")
+		if err := errors.Join(os.Symlink(name, next), os.Rename(next, filepath.Join(z.dir, "..data"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..1", "/first")
+	if err := errors.Join(os.Remove(filepath.Join(z.dir, "zone.yaml")), os.Symlink("..data/zone.yaml", filepath.Join(z.dir, "zone.yaml")),
+		os.Symlink("..data/teams", filepath.Join(z.dir, "teams"))); err != nil {
+		t.Fatal(err)
+	}
+	z.start()
+	status := func(path string) int { return z.do(call{path: path}).Status }
+	if a, b := status("/first"), status("/second"); a != 502 || b != 404 {
+		t.Fatalf("before: %d and %d, want 502 and 404", a, b)
+	}
+	version("..2", "/second")
+	if err := os.RemoveAll(filepath.Join(z.dir, "..1")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the second version is in force", func() bool { return status("/second") == 502 && status("/first") == 404 })
+}
+
+// TestReloadGainsSidecar: a service that is reached in plain gets an inner door by
+// a reload, control with it, and loses it again, while it is asked.
+func TestReloadGainsSidecar(t *testing.T) {
+	t.Parallel()
+	const without = head + `
+services:
+  ledger:
+    upstream: http://@ledger@
+    routes: {GET /open: anonymous}
+`
+	with := strings.Replace(without, "    routes:", "    sidecar: \"@ledgerdoor@\"\n    routes:", 1)
+	n := newInner(t, with) // for its addresses
+	n.rewrite(without)
+	n.start()
+	status := func() int { return n.do(call{path: "/open"}).Status }
+	if got := status(); got != 200 {
+		t.Fatalf("in plain: %d", got)
+	}
+	n.rewrite(with)
+	until(t, "the map has an inner door that is not there yet", func() bool { return status() == 502 })
+	n.doors["ledger"] = n.sidecar("ledger")
+	n.reach("/open")
+	if out := n.must("status"); !strings.Contains(out, "sidecar") {
+		t.Errorf("status does not tell of the inner door: %s", out)
+	}
+	n.rewrite(without)
+	until(t, "it is reached in plain again", func() bool { return strings.Contains(n.must("status"), "inner door: none") })
+	if got := status(); got != 200 {
+		t.Errorf("in plain again: %d", got)
+	}
+	n.rewrite(with)
+	n.reach("/open")
 }

@@ -30,12 +30,14 @@ type callee struct {
 	calls     map[*zone.Route]*call
 	upstreams []zone.SliceUpstream // those that may be dialled
 	wire      wire
+	http2     wire // of gRPC, over HTTP/2
 }
 
 // call is a compiled call.
 type call struct {
 	asService bool
 	stream    bool
+	grpc      bool
 	proof     httpsig.Profile
 	body      int64  // bytes of the request's body
 	closed    string // why the call is not sent; empty: it is
@@ -66,9 +68,9 @@ func compileCalls(g *Guard, s *zone.Slice) (*calls, error) {
 			return nil, fmt.Errorf("calls of %s: %w", name, err)
 		}
 		if to.id.IsZero() {
-			to.wire = newPlainWire(g, to)
+			to.wire, to.http2 = newPlainWire(g, to, false), newPlainWire(g, to, true)
 		} else {
-			to.wire = newInnerWire(g, to)
+			to.wire, to.http2 = newInnerWire(g, to, false), newInnerWire(g, to, true)
 		}
 	}
 	return cs, nil
@@ -97,7 +99,7 @@ func (cs *calls) callee(zoneName string, c *zone.SliceCall) (*callee, error) {
 
 func compileCall(c *zone.SliceCall, rt *zone.Route) *call {
 	out := &call{
-		asService: c.AsService, stream: rt.Stream != zone.NoStream, proof: profileOf(rt), body: defaultBody,
+		asService: c.AsService, stream: rt.Stream != zone.NoStream, grpc: rt.Stream == zone.StreamGRPC, proof: profileOf(rt), body: defaultBody,
 		closed: strings.Join(rt.NotEnforced, ", "),
 	}
 	if c.BodyLimit > 0 {
@@ -135,5 +137,6 @@ func onThisHost(u zone.SliceUpstream) bool {
 func (cs *calls) close() {
 	for _, to := range cs.to {
 		to.wire.CloseIdleConnections()
+		to.http2.CloseIdleConnections()
 	}
 }

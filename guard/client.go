@@ -55,10 +55,10 @@ func (e *CallError) Unwrap() error { return e.Err }
 // carries its proof. A service without inner door is called in plain, and only on
 // this host. Authorization, Cookie and the headers of the inside that the caller
 // set are removed. A body is read to its end before anything is sent, except on
-// stream and `proof: channel` routes. Of streams it opens those that are an answer
-// over HTTP/1.1 (sse); no upgrade leaves. Redirects are not followed, no proxy is
-// used, and every call ends after Config.CallTimeout; the size of an answer is
-// for the caller to bound.
+// stream and `proof: channel` routes. Calls of gRPC go over HTTP/2, with the trailers
+// of their answers; see Guard.GRPC. No upgrade leaves, so there are no WebSockets.
+// Redirects are not followed, no proxy is used, and every call but those of gRPC
+// ends after Config.CallTimeout; the size of an answer is for the caller to bound.
 //
 //	req, err := http.NewRequestWithContext(r.Context(), "GET", "http://accounts/accounts/"+id, nil)
 //	...
@@ -88,7 +88,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		end()
 		return notSent(req, err)
 	}
-	res, err := o.to.wire.RoundTrip(o.request)
+	wire := o.to.wire
+	if o.call.grpc {
+		timer.Stop() // its client sets the deadline
+		wire = o.to.http2
+	}
+	res, err := wire.RoundTrip(o.request)
 	if err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
 			err = cause

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type Guard struct {
 	signatures *httpsig.Verifier
 	own        ownToken
 	client     *http.Client
+	grpc       GRPC
 }
 
 const spoolBudget = 1 << 30 // bytes of bodies that lie in files at one time
@@ -96,6 +98,7 @@ func New(ctx context.Context, cfg Config) (*Guard, error) {
 		return nil, fmt.Errorf("guard: %w", err)
 	}
 	g.client = newClient(g)
+	g.grpc.g, g.grpc.conns = g, make(chan net.Conn)
 	if from != nil {
 		go g.obtain(ctx, from)
 	}

@@ -44,6 +44,9 @@ func (g *Guard) prepare(ctx context.Context, b *book, req *http.Request) (*outbo
 			out.Header[name] = values
 		}
 	}
+	if c.grpc {
+		out.Header["Te"] = []string{"trailers"} // RFC 9113 section 8.2.2
+	}
 	out.Header[headerToken] = []string{tok}
 	out.Header[headerCorrelation] = []string{in.correlationID}
 	out.Header[headerTrace] = []string{in.trace.next().String()}

@@ -207,12 +207,15 @@ func (p *protected) serve(w http.ResponseWriter, r *http.Request, in *inbound, r
 	if in.stream == zone.NoStream {
 		w = &writer{ResponseWriter: w}
 	} else {
-		var stop context.CancelFunc
-		ctx, stop = untilDrain(ctx)
-		defer stop()
 		var s *stream
 		s, ctx = p.g.begin(ctx, w, r, in, ru)
 		defer p.g.finish(s)
+		// A new map has ended the streams that it found, which this one was not among
+		// when it was judged.
+		if err := p.g.book.Load().stillMay(s); err != nil {
+			p.refuse(w, r, in, err)
+			return
+		}
 		w = s.writer(w)
 		if r.Body != nil && r.Body != http.NoBody && in.stream == zone.StreamGRPC {
 			body := r.Body

@@ -232,21 +232,3 @@ func (s *serving) await(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
-
-// untilDrain returns a context that ends when the server begins to drain: a
-// stream would go on for ever.
-func untilDrain(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	s := servingFrom(ctx)
-	if s == nil {
-		return ctx, cancel
-	}
-	go func() {
-		select {
-		case <-s.drain:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}

@@ -21,8 +21,9 @@ func withProof(ctx context.Context, p httpsig.Profile) context.Context {
 
 // send sends a call with its proof. The proof is made when net/http has chosen
 // the connection and before it writes to it; when it tries again, over another
-// connection, this happens again. A connection for which no proof can be made is
-// closed, so that nothing goes out over it.
+// connection, this happens again. A request for which no proof can be made is
+// cancelled, before HTTP/2 writes it; of HTTP/1.1 the connection is closed, so that
+// nothing goes out over it.
 func (gen *generation) send(r *http.Request, clock func() time.Time) (*http.Response, error) {
 	p, _ := r.Context().Value(proofKey{}).(httpsig.Profile) // none: nothing satisfies it
 	if p.Demand == httpsig.Channel {
@@ -30,12 +31,16 @@ func (gen *generation) send(r *http.Request, clock func() time.Time) (*http.Resp
 	}
 	var failed error // of the last attempt; attempts follow each other
 	var out *http.Request
+	ctx, cancel := context.WithCancel(r.Context()) // its end is that of the call: see transport
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if failed = gen.prove(out, info, p, clock()); failed != nil {
-			_ = info.Conn.Close()
+			cancel()
+			if _, alone := info.Conn.(*provenConn); alone {
+				_ = info.Conn.Close()
+			}
 		}
 	}}
-	out = r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
+	out = r.WithContext(httptrace.WithClientTrace(ctx, trace))
 	res, err := gen.transport.RoundTrip(out)
 	if err != nil && failed != nil {
 		err = errors.Join(failed, err)
@@ -52,11 +57,11 @@ func (gen *generation) prove(r *http.Request, info httptrace.GotConnInfo, p http
 	if p.Demand == httpsig.Signature {
 		return gen.signer.Set(r.Header, &m, p, now)
 	}
-	conn, ok := info.Conn.(*provenConn)
-	if !ok {
+	mac := gen.macOf(info.Conn)
+	if mac == nil {
 		return errors.New("guard: a connection that the guard did not make")
 	}
-	return conn.mac.Set(r.Header, &m, p, now)
+	return mac.Set(r.Header, &m, p, now)
 }
 
 // signerOf returns the private key of an identity.

@@ -16,7 +16,7 @@ import (
 
 const (
 	streamIdle  = 2 * time.Minute // that a stream may be silent in both directions
-	streamGrace = 5 * time.Second // for the farewell of a connection that was taken over, when the server drains
+	streamGrace = time.Second     // for the farewell of a stream, when the server drains
 )
 
 var (
@@ -37,6 +37,8 @@ type stream struct {
 	w      *http.ResponseController
 	idle   time.Duration
 	last   atomic.Int64 // unix nanoseconds of the last byte, either way
+	spoke  atomic.Bool  // its answer has begun
+	taken  atomic.Bool  // its connection was, and counts in serving
 	forget sync.Once
 	gone   chan struct{} // closed when it is over
 	timer  *time.Timer   // bounds the silence
@@ -67,6 +69,9 @@ func (g *Guard) begin(ctx context.Context, w http.ResponseWriter, head *http.Req
 		g.streams.open = make(map[*stream]struct{})
 	}
 	g.streams.open[s] = struct{}{}
+	if sv := servingFrom(ctx); sv != nil {
+		go s.leave(sv)
+	}
 	return s, ctx
 }
 
@@ -161,21 +166,37 @@ func (s *stream) end(cause error) {
 	_ = s.w.SetWriteDeadline(past)
 }
 
-// leave ends a connection that was taken over some time after its server began to
-// drain.
+// leave ends a stream when its server drains. One that takes a while to say
+// farewell has some time for it. A call of gRPC that is yet to be answered is
+// finished first, since it may be unary; one that has been answered for a while is
+// not.
 func (s *stream) leave(sv *serving) {
-	defer sv.taken.Done()
+	defer func() {
+		if s.taken.Load() {
+			sv.taken.Done()
+		}
+	}()
 	select {
 	case <-s.gone:
 		return
 	case <-sv.drain:
 	}
-	grace := time.NewTimer(streamGrace)
-	defer grace.Stop()
-	select {
-	case <-s.gone:
-	case <-grace.C:
-		s.end(errDraining)
+	if s.kind != zone.StreamGRPC {
+		s.cancel(errDraining)
+	}
+	tick := time.NewTicker(streamGrace)
+	defer tick.Stop()
+	for last := s.kind != zone.StreamGRPC; ; last = last || s.spoke.Load() {
+		select {
+		case <-s.gone:
+			return
+		case <-tick.C:
+		}
+		if last {
+			s.end(errDraining)
+			<-s.gone
+			return
+		}
 	}
 }
 

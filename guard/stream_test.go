@@ -1,9 +1,12 @@
 package guard
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sallyport.dev/internal/httpsig"
@@ -107,6 +110,55 @@ services:
 		t.Error("the stream goes on without its route")
 	}
 	kept.echo("two")
+}
+
+// onceFunc is a memory of replicas that the test is.
+type onceFunc func() (bool, error)
+
+func (f onceFunc) Once(context.Context, string, time.Duration) (bool, error) { return f() }
+
+// TestStreamOfTheMapBefore: a stream that was judged by one map and begins under
+// the next, which has not its route, does not begin: the change has ended the
+// streams that it found, and this one was not among them.
+func TestStreamOfTheMapBefore(t *testing.T) {
+	const text = `
+zone: shop.example
+services:
+  orders:
+    upstream: https://127.0.0.1:9002
+    embedded: true
+    routes:
+      GET /mac: user
+      GET /live: {allow: user, stream: sse, proof: signature}
+`
+	for _, c := range []struct{ after, want string }{
+		{strings.Replace(text, "GET /mac: user", "GET /mac: key", 1), "200"},
+		{strings.Replace(text, "GET /live: {allow: user", "GET /live: {allow: key", 1), "access.kind"},
+		{text[:strings.Index(text, "      GET /live")], "inside.route"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, text, time.Now)
+			after := w.parse(c.after)
+			open(w.zone)
+			open(after)
+			g := w.guard("orders", func(cfg *Config) {
+				cfg.Replays = onceFunc(func() (bool, error) { // the last that judges
+					w.controls["orders"].set(func(c *fakeControl) { c.slice = w.slice(after, "orders") })
+					time.Sleep(time.Second)
+					return true, nil
+				})
+			})
+			p := newPipes()
+			w.serve(g, p, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			l := w.over(p.dial(), w.ca.Source(t, "gateway", time.Now))
+			r := message(t, "GET", "/live", w.token("u1"), "")
+			r.Header.Del("Content-Digest")
+			before := g.book.Load().slice
+			if got := l.send(bytesOf(t, l.prove(r, httpsig.Signature))); got != c.want || g.book.Load().slice == before {
+				t.Errorf("got %s, want %s of the new map", got, c.want)
+			}
+		})
+	}
 }
 
 func TestSilentStreamIsEnded(t *testing.T) {

@@ -17,7 +17,10 @@ import (
 	"sallyport.dev/internal/svid"
 )
 
-const callIdle = 30 * time.Second // that a connection to a callee is kept for the next call
+const (
+	callIdle   = 30 * time.Second // that a connection to a callee is kept for the next call
+	callWindow = 128 << 10        // bytes of an answer of gRPC that nobody has read yet
+)
 
 // wire carries calls to one service.
 type wire interface {
@@ -26,10 +29,9 @@ type wire interface {
 }
 
 // template is the transport of both wires. It speaks HTTP/1.1 only: there each
-// request has its connection to itself, so that its proof is made for the
-// connection that carries it.
-func template(patience time.Duration) *http.Transport {
-	return &http.Transport{
+// request has its connection to itself. For gRPC alone it speaks HTTP/2 only.
+func template(patience time.Duration, http2 bool) *http.Transport {
+	t := &http.Transport{
 		Proxy:                  nil, // in particular not from the environment
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      false,
@@ -41,11 +43,22 @@ func template(patience time.Duration) *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+	if http2 {
+		t.ResponseHeaderTimeout = 0 // a service may listen for long before it says anything
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetHTTP2(true)
+		t.Protocols.SetUnencryptedHTTP2(true)
+		t.HTTP2 = &http.HTTP2Config{
+			MaxReceiveBufferPerStream: callWindow, MaxReadFrameSize: 16 << 10,
+			SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: writeStall,
+		}
+	}
+	return t
 }
 
 // newPlainWire returns the wire to a service without an inner door, on this host.
-func newPlainWire(g *Guard, to *callee) *http.Transport {
-	t := template(g.cfg.CallTimeout)
+func newPlainWire(g *Guard, to *callee, http2 bool) *http.Transport {
+	t := template(g.cfg.CallTimeout, http2)
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: hereOnly}
 	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return to.dial(ctx, dialer) }
 	return t
@@ -79,6 +92,7 @@ func (to *callee) dial(ctx context.Context, dialer *net.Dialer) (net.Conn, error
 type innerWire struct {
 	g       *Guard
 	to      *callee
+	http2   bool
 	connect func(context.Context) (net.Conn, error) // to an instance, without TLS yet
 
 	mu  sync.Mutex
@@ -92,12 +106,13 @@ type generation struct {
 	transport *http.Transport
 
 	mu     sync.Mutex
-	retire time.Time // guarded by mu; from then on it takes no new call; zero: not known yet
+	macs   map[net.Conn]*httpsig.MACSigner // guarded by mu; of the connections over HTTP/2
+	retire time.Time                       // guarded by mu; from then on it takes no new call; zero: not known yet
 }
 
-func newInnerWire(g *Guard, to *callee) *innerWire {
+func newInnerWire(g *Guard, to *callee, http2 bool) *innerWire {
 	dialer := &net.Dialer{Timeout: dialTimeout}
-	return &innerWire{g: g, to: to, connect: func(ctx context.Context) (net.Conn, error) { return to.dial(ctx, dialer) }}
+	return &innerWire{g: g, to: to, http2: http2, connect: func(ctx context.Context) (net.Conn, error) { return to.dial(ctx, dialer) }}
 }
 
 func (w *innerWire) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -135,7 +150,7 @@ func (w *innerWire) current() (*generation, error) {
 		}
 		old.transport.CloseIdleConnections() // busy ones follow when they are done
 	}
-	gen := &generation{identity: own, transport: template(w.g.cfg.CallTimeout)}
+	gen := &generation{identity: own, transport: template(w.g.cfg.CallTimeout, w.http2), macs: make(map[net.Conn]*httpsig.MACSigner)}
 	if gen.signer, err = httpsig.NewSigner(signerOf(own), own.Certificate.Certificate); err != nil {
 		return nil, err
 	}
@@ -152,6 +167,11 @@ func (w *innerWire) dial(ctx context.Context, gen *generation) (net.Conn, error)
 	}
 	cfg := svid.ClientTLS(w.g.source, w.to.id)
 	cfg.NextProtos = []string{"http/1.1"}
+	noted := &notedConn{Conn: raw, gen: gen}
+	if w.http2 {
+		cfg.NextProtos = []string{"h2"}
+		raw = noted
+	}
 	c, err := w.g.callees.Client(ctx, raw, cfg)
 	if err != nil {
 		return nil, err
@@ -162,6 +182,10 @@ func (w *innerWire) dial(ctx context.Context, gen *generation) (net.Conn, error)
 		var mac *httpsig.MACSigner
 		if mac, err = httpsig.NewMACSigner(key); err == nil {
 			gen.notice(state.PeerCertificates[0].NotAfter, w.g.cfg.Clock())
+			if w.http2 {
+				noted.note(c, mac)
+				return c, nil // net/http speaks HTTP/2 over a *tls.Conn alone
+			}
 			return &provenConn{Conn: c, mac: mac}, nil
 		}
 	}
@@ -173,6 +197,41 @@ func (w *innerWire) dial(ctx context.Context, gen *generation) (net.Conn, error)
 type provenConn struct {
 	*tls.Conn
 	mac *httpsig.MACSigner
+}
+
+// notedConn lies under a connection whose signer its generation keeps.
+type notedConn struct {
+	net.Conn
+	gen    *generation
+	of     net.Conn // guarded by gen.mu
+	closed bool     // guarded by gen.mu
+}
+
+func (c *notedConn) note(of net.Conn, mac *httpsig.MACSigner) {
+	c.gen.mu.Lock()
+	defer c.gen.mu.Unlock()
+	if !c.closed {
+		c.of = of
+		c.gen.macs[of] = mac
+	}
+}
+
+func (c *notedConn) Close() error {
+	c.gen.mu.Lock()
+	c.closed = true
+	delete(c.gen.macs, c.of)
+	c.gen.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// macOf returns the signer of a connection, nil when there is none.
+func (gen *generation) macOf(c net.Conn) *httpsig.MACSigner {
+	if p, ok := c.(*provenConn); ok {
+		return p.mac
+	}
+	gen.mu.Lock()
+	defer gen.mu.Unlock()
+	return gen.macs[c]
 }
 
 // notice takes a new connection into account. We leave it before its server asks

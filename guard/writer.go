@@ -26,6 +26,7 @@ func (w *writer) Write(p []byte) (int, error) {
 			return 0, err
 		}
 		w.s.touch()
+		w.s.spoke.Store(true)
 	}
 	return w.ResponseWriter.Write(p)
 }
@@ -50,7 +51,12 @@ func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 func (w *writer) Flush() { _ = w.FlushError() } // what cannot be sent fails the next Write
 
 // FlushError is Flush for http.ResponseController.
-func (w *writer) FlushError() error { return w.controller().Flush() }
+func (w *writer) FlushError() error {
+	if w.s != nil {
+		w.s.spoke.Store(true)
+	}
+	return w.controller().Flush()
+}
 
 // SetReadDeadline is for http.ResponseController.
 func (w *writer) SetReadDeadline(t time.Time) error { return w.controller().SetReadDeadline(t) }
@@ -95,9 +101,7 @@ func (w *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		}
 		return nil, nil, err
 	}
-	if sv != nil {
-		go s.leave(sv)
-	}
+	s.taken.Store(sv != nil)
 	early, _ := buffered.Peek(buffered.Reader.Buffered()) // as much as is there never fails
 	s.conn = conn
 	taken := &takenConn{Conn: conn, s: s, early: bytes.Clone(early)}

@@ -56,7 +56,11 @@ type Option func(*Guard)
 // around h takes the calls as proved ones of this service.
 func Callee(service string, h http.Handler) Option {
 	return func(g *Guard) {
-		srv := httptest.NewServer(g.Assume(h, From(g.slice.Service)))
+		srv := httptest.NewUnstartedServer(g.Assume(h, From(g.slice.Service)))
+		srv.Config.Protocols = new(http.Protocols)
+		srv.Config.Protocols.SetHTTP1(true)
+		srv.Config.Protocols.SetUnencryptedHTTP2(true) // calls of gRPC
+		srv.Start()
 		g.t.Cleanup(srv.Close)
 		g.dials(service, false, zone.SliceUpstream{Scheme: "http", Network: "tcp", Address: srv.Listener.Addr().String()})
 	}

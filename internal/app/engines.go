@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"sallyport.dev/internal/kv"
 	"sallyport.dev/internal/store"
@@ -64,6 +65,9 @@ func (s *system) openCounters(ctx context.Context) error {
 	local := kv.NewMemory(s.clock, maxKeys)
 	at := s.zone().Store.Valkey
 	if at == nil {
+		if s.zone().Store.Postgres != nil {
+			s.log.Warn("store.postgres without store.valkey: each process counts limits, and what may be used once, for itself; add store.valkey before a second process serves this zone")
+		}
 		s.limits = local
 		s.nonces = func(string) kv.Values { return kv.NewMemory(s.clock, maxNonces) }
 		return nil
@@ -148,7 +152,7 @@ func readSecret(at *zone.Secret) (string, error) {
 		}
 		return "", fmt.Errorf("the environment variable %s is empty", at.Env)
 	}
-	f, err := os.Open(at.File)
+	f, err := os.OpenFile(at.File, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe that nobody writes into is refused, not waited for
 	if err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -76,7 +77,8 @@ func (s *system) renewIdentity(ctx context.Context, name string, source *svid.So
 // innerSide is what the inner doors of the zone hold on to.
 type innerSide struct {
 	*control.Control
-	api *workload.Server // nil: the zone serves no Workload API
+	address string           // as the map has it
+	api     *workload.Server // nil: the zone serves no Workload API
 }
 
 // openControl opens the control listener and the Workload API where the map
@@ -88,24 +90,33 @@ func (s *system) openControl(ctx context.Context, o Options) (err error) {
 	return err
 }
 
+// newInnerSide opens the inner side of a map at an address. On an error nothing
+// of it is left: a reload may try again.
 func (s *system) newInnerSide(ctx context.Context, z *zone.Zone, address string, o Options) (*innerSide, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("control listener: %w", err)
 	}
-	s.owns(onceClosed{l})
+	api, socket, err := s.openWorkloadAPI(z, o)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	source, err := s.newIdentity(ctx, svid.ControlName)
 	if err != nil {
-		return nil, err
+		if socket != nil {
+			err = errors.Join(err, socket.Close())
+		}
+		return nil, errors.Join(err, l.Close())
 	}
+	s.owns(onceClosed{l})
 	c := control.New(control.Config{
 		Zone: z, Source: source, CA: s.ca, ParseCSR: pki.ParseCSR, Tokens: s.joins, Minter: s.minter, Keys: s.ring,
 		Journal: s.journal, Counters: s.limits, Nonces: s.nonces, Clock: s.clock, Log: s.log,
 	})
 	s.owns(c)
-	api, err := s.openWorkloadAPI(z, o)
-	if err != nil {
-		return nil, err
+	if api != nil {
+		s.owns(onceClosed{socket})
+		s.background.add("workload api", func(ctx context.Context) error { return api.Serve(ctx, socket) })
 	}
 	s.background.add("control listener", func(ctx context.Context) error {
 		srv := newHTTPServer(c.Handler(), s.log)
@@ -114,7 +125,7 @@ func (s *system) newInnerSide(ctx context.Context, z *zone.Zone, address string,
 		return serveUntil(ctx, srv, c.Listener(l))
 	})
 	s.observed.watchGuards(c.Heard)
-	return &innerSide{c, api}, nil
+	return &innerSide{c, address, api}, nil
 }
 
 // reload puts another map in force.
@@ -144,13 +155,13 @@ const maxNonces = 1 << 17
 // workloadSocket is the name of the Workload API's socket in the run folder.
 const workloadSocket = "workload.sock"
 
-// openWorkloadAPI gives local processes their identities. Where another zone of
+// openWorkloadAPI opens what gives local processes their identities. Where another zone of
 // this host has the socket already, this zone's services need join tokens, or a
 // run folder of their own: the zone serves all the same.
-func (s *system) openWorkloadAPI(z *zone.Zone, o Options) (*workload.Server, error) {
+func (s *system) openWorkloadAPI(z *zone.Zone, o Options) (*workload.Server, *net.UnixListener, error) {
 	api, err := workload.New(workload.Config{Zone: z.Name, Entries: entriesOf(z), Issuer: s.ca, UID: os.Geteuid(), Clock: s.clock, Log: s.log})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	run := o.Run
 	if run == "" {
@@ -160,14 +171,12 @@ func (s *system) openWorkloadAPI(z *zone.Zone, o Options) (*workload.Server, err
 	l, err := workload.Listen(path)
 	if err != nil {
 		if o.Run != "" { // asked for by name
-			return nil, err
+			return nil, nil, err
 		}
 		s.log.Warn("the SPIFFE Workload API is not served: local services need a join token, or name another folder with --run", "socket", path, "error", err)
-		return nil, nil
+		return nil, nil, nil
 	}
-	s.owns(onceClosed{l})
-	s.background.add("workload api", func(ctx context.Context) error { return api.Serve(ctx, l) })
-	return api, nil
+	return api, l, nil
 }
 
 // RunFolder is where sockets for other programs lie when no folder is named.

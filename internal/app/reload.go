@@ -49,19 +49,24 @@ func (r *reloads) begin(s *system) {
 	s.metrics.Registry.MustRegister(r.total, r.refused)
 }
 
-// tell notes what became of a reload.
-func (r *reloads) tell(at time.Time, err error) {
+// tell notes what became of a reload, and reports whether that is news: a map that
+// is tried again and refused for the same reason is none.
+func (r *reloads) tell(at time.Time, err error, again bool) (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
+		if again && r.last.Refusal == err.Error() {
+			return false
+		}
 		r.total.WithLabelValues("refused").Inc()
 		r.refused.Set(1)
 		r.last.RefusedAt, r.last.Refusal = at, err.Error()
-		return
+		return true
 	}
 	r.total.WithLabelValues("done").Inc()
 	r.refused.Set(0)
 	r.last = Reloaded{At: at}
+	return true
 }
 
 func (r *reloads) get() Reloaded {
@@ -70,8 +75,14 @@ func (r *reloads) get() Reloaded {
 	return r.last
 }
 
-// lookEvery is how often the files of the map are looked at.
-const lookEvery = 500 * time.Millisecond
+const (
+	// lookEvery is how often the files of the map are looked at.
+	lookEvery = 500 * time.Millisecond
+	// tryAgain is after how many looks a map that was refused is tried again: what
+	// was wrong may be mended in a file that only the new map names, or be no file at
+	// all, such as a port that was taken.
+	tryAgain = 10
+)
 
 // watchMap reads the map again on a signal, and when a file of it has changed
 // and is left alone since: an editor may write in several steps.
@@ -83,25 +94,40 @@ func (s *system) watchMap(ctx context.Context, o Options) {
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	read := fingerprint(s.zone())
-	before := read
+	files := looking{read: s.mapFiles}
 	for {
+		again := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-o.Hangup:
 			s.log.Info("reload: told to read the map")
 		case <-tick.C:
-			now := fingerprint(s.zone())
-			settled := now == before
-			before = now
-			if now == read || !settled {
+			var due bool
+			if due, again = files.look(fingerprint(s.zone()), s.reloads.get().Refusal != ""); !due {
 				continue
 			}
 		}
-		read = fingerprint(s.zone()) // of before it is read: what changes meanwhile is seen later
-		s.reload(ctx, o)
+		files.read, files.looks = fingerprint(s.zone()), 0 // of before it is read: what changes meanwhile is seen later
+		s.reload(ctx, o, again)
 	}
+}
+
+// looking decides when files have changed.
+type looking struct {
+	read   string // what they were when they were read last
+	before string // what they were at the last look
+	looks  int    // since they were read
+}
+
+// look says whether to read them, by what they are now; and whether that is once
+// more, because the map was refused.
+func (l *looking) look(now string, refused bool) (due, again bool) {
+	settled := now == l.before
+	l.before = now
+	l.looks++
+	again = now == l.read
+	return settled && (!again || refused && l.looks >= tryAgain), again
 }
 
 // fingerprint tells whether a file of a map may have changed.
@@ -133,25 +159,32 @@ func fingerprint(z *zone.Zone) string {
 	return string(b)
 }
 
-// reload reads the map and puts it in force, whole or not at all.
-func (s *system) reload(ctx context.Context, o Options) {
+// reload reads the map and puts it in force, whole or not at all. again says that
+// it is the one that was refused.
+func (s *system) reload(ctx context.Context, o Options, again bool) {
 	began := time.Now()
 	z, err := o.Map()
 	if err == nil {
 		err = s.replace(ctx, z, o)
 	}
-	s.reloads.tell(s.clock(), err)
-	if err != nil {
+	if err != nil && ctx.Err() != nil { // told to stop meanwhile, which is no fault of the map
+		return
+	}
+	if news := s.reloads.tell(s.clock(), err, again); err != nil {
+		if !news {
+			return
+		}
 		s.log.Error("reload: the map is refused; the one in force stays", "revision", s.zone().Revision[:12], "error", err)
 		return
 	}
+	tellNotices(z, s.log)
 	s.log.Info("reload: done", "revision", z.Revision[:12], "services", len(z.Services), "took_ms", time.Since(began).Milliseconds())
 }
 
 // replace puts another map in force. All that can fail comes before anything
 // changes, but for a control listener that the zone had not: that one stays.
 func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
-	if err := errors.Join(servable(z, s.log), needsRestart(s.zone(), z)); err != nil {
+	if err := errors.Join(servable(z), needsRestart(s.zone(), z, s.control)); err != nil {
 		return err
 	}
 	account, err := s.identity.For(z)
@@ -175,14 +208,13 @@ func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
 	if err := s.gateway.Reload(z, sourcesOf(certificates), localsOf(z, account)); err != nil {
 		return err
 	}
-	before := s.zone()
-	s.current.Store(z)
 	s.useIssuers(issuers)
-	if !reflect.DeepEqual(before.Identity.Providers, z.Identity.Providers) { // what they said is not to be believed any more
+	if !reflect.DeepEqual(s.zone().Identity.Providers, z.Identity.Providers) { // what they said is not to be believed any more
 		s.forget(store.Revocation{Kind: store.KindAll})
 	}
 	s.sessions.SetLifetimes(z.Identity.Sessions)
 	s.journal.SetRetain(z.Journal.Retain)
+	s.roller.SetRetain(z.Journal.Retain)
 	s.startCertificates(certificates)
 	for name, c := range s.certificates {
 		if certificates[name] != c {
@@ -194,13 +226,17 @@ func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
 	}
 	s.certificates = certificates
 	if s.control != nil {
-		return s.control.reload(z)
+		if err := s.control.reload(z); err != nil { // a defect: the map was checked
+			s.log.Error("reload: the Workload API keeps the entries that it had", "error", err)
+		}
 	}
+	s.current.Store(z) // last: what status tells is in force
 	return nil
 }
 
-// needsRestart refuses what this process cannot change while it runs.
-func needsRestart(now, next *zone.Zone) error {
+// needsRestart refuses what this process cannot change while it runs. open is its
+// control listener, which stays when a map needs none; nil: it has none.
+func needsRestart(now, next *zone.Zone, open *innerSide) error {
 	var errs []error
 	for _, c := range []struct {
 		key     string
@@ -211,7 +247,7 @@ func needsRestart(now, next *zone.Zone) error {
 		{"export", !reflect.DeepEqual(now.Export, next.Export)},
 		{"journal.size", now.Journal.Size != next.Journal.Size},
 		{"listeners.admin", now.Admin != next.Admin},
-		{"listeners.control", now.Control != "" && next.Control != "" && now.Control != next.Control},
+		{"listeners.control", open != nil && next.Control != "" && open.address != next.Control},
 	} {
 		if c.changed {
 			errs = append(errs, fmt.Errorf("%s: it cannot change while the zone runs; take the change back, or restart the zone", c.key))

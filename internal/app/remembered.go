@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/sha256"
+	"maps"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ type remembered struct {
 	fresh       func(time.Time) bool // whether revocations made elsewhere are known
 
 	mu         sync.Mutex
-	generation uint64                           // grows with each revocation
+	generation uint64                           // guarded by mu; grows with each revocation
 	known      map[rememberedKey]knownPrincipal // guarded by mu
 }
 
@@ -79,13 +80,14 @@ func (r *remembered) forget(v store.Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.generation++
-	if v.Kind != store.KindCredential && v.Kind != store.KindSubject { // all, and whatever this version does not know
-		clear(r.known)
-		return
-	}
-	for key, k := range r.known {
-		if v.Kind == store.KindCredential && key.hash == v.Credential || v.Kind == store.KindSubject && k.principal.Subject == v.Subject {
-			delete(r.known, key)
+	switch v.Kind {
+	case store.KindCredential: // by its hash: a look at all for each of a thousand would keep the requests waiting
+		for _, kind := range []gateway.CredentialKind{gateway.BearerCredential, gateway.KeyCredential, gateway.CookieCredential} {
+			delete(r.known, rememberedKey{v.Credential, kind})
 		}
+	case store.KindSubject:
+		maps.DeleteFunc(r.known, func(_ rememberedKey, k knownPrincipal) bool { return k.principal.Subject == v.Subject })
+	default: // all, and whatever this version does not know
+		clear(r.known)
 	}
 }

@@ -42,6 +42,8 @@ func TestRemembered(t *testing.T) {
 		{"a revocation of somebody else", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_2"}) }, alice, "usr_1"},
 		{"the credential revoked", func() { r.forget(store.Revocation{Kind: store.KindCredential, Credential: hash}) }, alice, "asked"},
 		{"the subject revoked", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_1"}) }, alice, "asked"},
+		{"a kind of revocation that is not known", func() { r.forget(store.Revocation{Kind: "new"}) }, alice, "asked"},
+		{"all revoked", func() { r.forget(store.Revocation{Kind: store.KindAll}) }, alice, "asked"},
 		{"its time over", func() { now = now.Add(rememberedLife) }, alice, "asked"},
 	} {
 		put()
@@ -49,5 +51,15 @@ func TestRemembered(t *testing.T) {
 		if got := ask(c.cred); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
+	}
+
+	// In whatever place it was sent.
+	kinds := []gateway.CredentialKind{gateway.BearerCredential, gateway.KeyCredential, gateway.CookieCredential}
+	for _, kind := range kinds {
+		r.known[rememberedKey{hash, kind}] = knownPrincipal{policy.Principal{Subject: "usr_1"}, now.Add(rememberedLife)}
+	}
+	r.forget(store.Revocation{Kind: store.KindCredential, Credential: hash})
+	if len(r.known) != 0 {
+		t.Errorf("%d of %d places of a revoked credential are remembered", len(r.known), len(kinds))
 	}
 }

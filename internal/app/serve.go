@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,9 +41,10 @@ type Options struct {
 func Serve(ctx context.Context, z *zone.Zone, o Options) error {
 	boundMemory()
 	quietLibraries()
-	if err := servable(z, o.Log); err != nil {
+	if err := servable(z); err != nil {
 		return err
 	}
+	tellNotices(z, o.Log)
 	if err := noCoreDumps(); err != nil {
 		return err
 	}
@@ -71,27 +73,35 @@ func noCoreDumps() error {
 	return nil
 }
 
-// servable tells what is declared and not enforced, and refuses a map that this
-// version cannot serve without breaking what it declares.
-func servable(z *zone.Zone, log *slog.Logger) error {
+// servable refuses a map that this version cannot serve without breaking what it
+// declares.
+func servable(z *zone.Zone) error {
 	if err := CheckPaths(z); err != nil {
 		return err
 	}
 	var stops []error
 	for _, n := range z.Notices {
-		switch n.Effect {
-		case zone.StopsServe:
+		if n.Effect == zone.StopsServe {
 			stops = append(stops, fmt.Errorf("%s: %s: %s", n.Pos, n.Path, n.Text))
-		case zone.Warning:
-			log.Warn("map: weak", "place", n.Pos.String(), "path", n.Path, "text", n.Text)
-		default:
-			log.Warn("map: declared, not enforced yet", "place", n.Pos.String(), "path", n.Path, "effect", n.Effect.String(), "text", n.Text)
 		}
 	}
 	if len(stops) > 0 {
 		return fmt.Errorf("this version cannot serve the map:\n%w", errors.Join(stops...))
 	}
 	return nil
+}
+
+// tellNotices tells what is weak in a map, or declared and not enforced.
+func tellNotices(z *zone.Zone, log *slog.Logger) {
+	for _, n := range z.Notices {
+		switch n.Effect {
+		case zone.StopsServe: // see servable
+		case zone.Warning:
+			log.Warn("map: weak", "place", n.Pos.String(), "path", n.Path, "text", n.Text)
+		default:
+			log.Warn("map: declared, not enforced yet", "place", n.Pos.String(), "path", n.Path, "effect", n.Effect.String(), "text", n.Text)
+		}
+	}
 }
 
 // run starts everything that runs. The doors stop first: while they drain,
@@ -108,18 +118,15 @@ func (s *system) run(ctx context.Context) error {
 	defer stopInner()
 
 	s.background.run(inner, stopDoors)
+	watch, stopWatch := context.WithCancel(doors)
+	defer stopWatch()
+	var watching sync.WaitGroup
 	if s.options.Map != nil {
-		// It ends before the doors do: nothing changes while they drain.
-		watch, stopWatch := context.WithCancel(doors)
-		defer stopWatch()
-		watched := make(chan struct{})
-		go func() {
-			defer close(watched)
-			s.watchMap(watch, s.options)
-		}()
-		defer func() { <-watched }()
+		watching.Go(func() { s.watchMap(watch, s.options) })
 	}
 	err := s.gateway.Serve(doors, s.doors)
+	stopWatch()
+	watching.Wait() // a reload that was under way adds no part to those that end
 	if doors.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}

@@ -42,7 +42,8 @@ func TestServable(t *testing.T) {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		var log buffer
-		err = servable(z, slog.New(slog.NewTextHandler(&log, nil)))
+		tellNotices(z, slog.New(slog.NewTextHandler(&log, nil)))
+		err = servable(z)
 		if (err != nil) != (c.stops != "") || err != nil && !(strings.Contains(err.Error(), c.stops) && strings.Contains(err.Error(), "zone.yaml:")) {
 			t.Errorf("%s: %v, want an error with its place and %q", c.name, err, c.stops)
 		}

@@ -43,6 +43,7 @@ type system struct {
 	ca      *pki.CA
 	journal *journal.Journal
 	logs    *logs.Log
+	roller  *logs.Roller
 	engines
 	sessions *session.Sessions
 	identity *identity.Identity
@@ -59,6 +60,7 @@ type system struct {
 	certificates map[string]*certificate // by name of the outside listener
 	stopIssuers  func()
 	options      Options
+	mapFiles     string // the fingerprint of the first map's files
 	reloads      reloads
 	observed     observed // what status tells, see watch
 	background   background
@@ -72,7 +74,7 @@ func (s *system) zone() *zone.Zone { return s.current.Load() }
 // other. On an error all that was made is closed again.
 func build(ctx context.Context, z *zone.Zone, o Options) (_ *system, err error) {
 	s := &system{log: o.Log, clock: time.Now, version: o.Version, started: time.Now(), metrics: obs.NewMetrics()}
-	s.options = o
+	s.options, s.mapFiles = o, fingerprint(z)
 	s.current.Store(z)
 	s.reloads.begin(s)
 	defer func() {
@@ -173,8 +175,8 @@ func (s *system) openJournal(_ context.Context, _ Options) (err error) {
 	}
 	s.owns(s.journal)
 	s.logs = logs.New(dir)
-	roller := logs.NewRoller(logs.RollerConfig{DB: s.db, Log: s.logs, Source: s.journal, Retain: s.zone().Journal.Retain, Clock: s.clock, Logger: s.log})
-	s.background.add("roll-ups", roller.Run)
+	s.roller = logs.NewRoller(logs.RollerConfig{DB: s.db, Log: s.logs, Source: s.journal, Retain: s.zone().Journal.Retain, Clock: s.clock, Logger: s.log})
+	s.background.add("roll-ups", s.roller.Run)
 	if len(s.zone().Export) == 0 {
 		return nil
 	}

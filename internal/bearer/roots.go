@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxRoots bounds a file of roots: the ones of systems have under 300 KiB.
@@ -17,7 +19,7 @@ const maxRoots = 1 << 20
 // of certificates and nothing else, for what was dropped in silence would be
 // missed when it is needed.
 func readRoots(path string) (*x509.CertPool, error) {
-	f, err := os.Open(path) // #nosec G304 -- the map names it
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // #nosec G304 -- the map names it; of a pipe nothing is waited for
 	if err != nil {
 		return nil, fmt.Errorf("read ca: %w", err)
 	}

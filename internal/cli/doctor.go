@@ -22,8 +22,8 @@ type doctorCmd struct {
 }
 
 const (
-	doctorTime = 3 * time.Minute // for all checks
-	askTime    = 5 * time.Second // for the zone's own word
+	doctorTime  = 3 * time.Minute  // for all checks
+	journalTime = 30 * time.Second // for the folder of the journal
 )
 
 func (c *doctorCmd) Run(e *env) error {
@@ -45,8 +45,7 @@ func (c *doctorCmd) Run(e *env) error {
 		config.Zone, config.MapError = z, err
 	}
 	config.Running, config.RunningErr = c.running(ctx)
-	j, err := app.LookAtJournal(c.Data)
-	config.Journal = doctor.Journal{Size: j.Size, Oldest: j.Oldest, Newest: j.Newest, Err: err}
+	config.Journal = lookAtJournal(ctx, c.Data)
 
 	report := doctor.Examine(ctx, config)
 	if e.ctx.Err() != nil {
@@ -58,20 +57,33 @@ func (c *doctorCmd) Run(e *env) error {
 	return no(nil)
 }
 
+// lookAtJournal reads the folder of the journal. What hangs there is left alone:
+// calls to the kernel heed no context.
+func lookAtJournal(ctx context.Context, data string) doctor.Journal {
+	ctx, cancel := context.WithTimeout(ctx, journalTime)
+	defer cancel()
+	seen := make(chan doctor.Journal, 1)
+	go func() {
+		j, err := app.LookAtJournal(data)
+		seen <- doctor.Journal{Size: j.Size, Oldest: j.Oldest, Newest: j.Newest, Err: err}
+	}()
+	select {
+	case j := <-seen:
+		return j
+	case <-ctx.Done():
+		return doctor.Journal{Err: fmt.Errorf("its files gave no answer in %s", journalTime)}
+	}
+}
+
 // running asks the zone about itself. Nil without an error: it is not running.
 func (c *doctorCmd) running(ctx context.Context) (*doctor.Running, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	var s app.Status
-	err := c.client().do(ctx, "GET", "/v1/status", nil, &s)
+	s, err := askStatus(ctx, c.client(), askTime)
 	var refused *refusal
 	switch {
 	case errors.Is(err, errNotRunning):
 		return nil, nil //nolint:nilnil // see above
 	case errors.As(err, &refused):
 		return nil, fmt.Errorf("the zone answers on its admin socket, and cannot say how it is: %w", err)
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("a process takes connections on the admin socket and gave no answer in %s", askTime)
 	case err != nil:
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,16 +11,32 @@ import (
 	"sallyport.dev/internal/app"
 )
 
+// askTime is how long a zone may take to say how it is.
+const askTime = 5 * time.Second
+
+// errNoAnswer tells of a process that is stopped, or has something in its way.
+var errNoAnswer = fmt.Errorf("a process takes connections on the admin socket and gave no answer in %s", askTime)
+
+// askStatus asks the zone how it is.
+func askStatus(ctx context.Context, c *client, wait time.Duration) (s app.Status, err error) {
+	bounded, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err = c.do(bounded, "GET", "/v1/status", nil, &s)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = errNoAnswer
+	}
+	return s, err
+}
+
 type statusCmd struct {
 	output
 	dataFlag
 }
 
 func (c *statusCmd) Run(e *env) error {
-	var s app.Status
-	err := c.client().do(e.ctx, "GET", "/v1/status", nil, &s)
+	s, err := askStatus(e.ctx, c.client(), askTime)
 	var refused *refusal
-	if errors.As(err, &refused) { // it runs, and cannot even say how it is
+	if errors.As(err, &refused) || errors.Is(err, errNoAnswer) { // it runs, and cannot even say how it is
 		return no(fmt.Errorf("not ready: %w", err))
 	}
 	if err != nil {

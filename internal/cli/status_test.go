@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 const wholeStatus = `{"ready":false,"not_ready":["store"],"zone":"shop.example","revision":"0123456789abcdef","version":"v1","pid":12,"uptime_seconds":7380,
@@ -51,6 +55,22 @@ func TestStatusText(t *testing.T) {
 	}
 	if _, stdout, _ := run("status", "--data", good, "--format", "json"); !strings.Contains(stdout, `"inside_keys":{"signing":"k1","published":2}`) {
 		t.Errorf("json: %s", stdout)
+	}
+}
+
+// TestStatusNoAnswer: a process that is stopped takes connections, and is not ready.
+func TestStatusNoAnswer(t *testing.T) {
+	stopped := fakeZone(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	if _, err := askStatus(t.Context(), dataFlag{stopped}.client(), 20*time.Millisecond); !errors.Is(err, errNoAnswer) {
+		t.Errorf("stopped: %v, want that it gives no answer", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := askStatus(ended, dataFlag{stopped}.client(), time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v, want that", err)
+	}
+	if s, err := askStatus(t.Context(), dataFlag{fakeZone(t, answering(200, wholeStatus))}.client(), time.Minute); err != nil || s.PID != 12 {
+		t.Errorf("answers: %+v, %v", s, err)
 	}
 }
 

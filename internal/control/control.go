@@ -88,8 +88,8 @@ func New(cfg Config) *Control {
 }
 
 // Reload puts another map of the same zone in force. Guards that wait for their
-// part of it are answered at once, and connections of services that it has not
-// are closed. What the replicas of a service have used stays used.
+// part of it are answered at once, and connections of services of which it has no
+// inner door are closed. What the replicas of a service have used stays used.
 func (c *Control) Reload(z *zone.Zone) {
 	c.reload.Lock()
 	defer c.reload.Unlock()
@@ -163,24 +163,24 @@ func (c *Control) Handler() http.Handler {
 
 // allow is the judgement of a handshake: a service of the map, or the gateway.
 func (c *Control) allow(p svid.Peer) error {
-	if _, err := c.nameOf(p); err != nil {
-		return err
-	}
-	return nil
+	_, err := c.nameOf(p)
+	return err
 }
 
-// nameOf returns the name of a workload of this zone.
+// nameOf returns the name of a workload of this zone. A service that has no inner
+// door any more has no identity either: what it was given is good to its end, and
+// there is no other.
 func (c *Control) nameOf(p svid.Peer) (string, error) {
 	z := c.zone()
 	if id, err := svid.ServiceID(z.Name, svid.GatewayName); err == nil && p.ID == id {
 		return svid.GatewayName, nil
 	}
 	for _, svc := range z.Services {
-		if id, err := svid.ServiceID(z.Name, svc.Name); err == nil && p.ID == id {
+		if id, err := svid.ServiceID(z.Name, svc.Name); err == nil && p.ID == id && svc.InnerDoor() {
 			return svc.Name, nil
 		}
 	}
-	return "", problem.New(problem.InsidePeer, fmt.Errorf("%s is not in the map", p.ID))
+	return "", problem.New(problem.InsidePeer, fmt.Errorf("the map has no inner door of %s", p.ID))
 }
 
 // errNobody: the connection has no client certificate.

@@ -60,6 +60,10 @@ func (e *examination) rootCertificate() {
 	const name = "root"
 	path := filepath.Join(e.Data, rootCertName)
 	root, err := e.root()
+	if errors.Is(err, fs.ErrPermission) {
+		e.unknown(name, "run this as the user of the zone", "%v", err)
+		return
+	}
 	if err != nil {
 		e.fail(name, "start the zone again: it writes it from its database", "%s: %v", path, err)
 		return

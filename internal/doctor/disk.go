@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,11 +146,17 @@ func (e *examination) reach() {
 	const name = "journal"
 	j := e.Journal
 	switch {
+	case errors.Is(j.Err, fs.ErrPermission):
+		e.unknown(name, "run this as the user of the zone", "%v", j.Err)
+		return
 	case j.Err != nil:
 		e.fail(name, "see `sallyport logs`; keep a copy before anything else", "it cannot be read: %v", j.Err)
 		return
-	case e.Zone == nil || j.Oldest.IsZero() || j.Size == 0:
-		e.unknown(name, "", "there is none yet, or no map to compare it with")
+	case j.Oldest.IsZero() || j.Size == 0:
+		e.unknown(name, "", "there is no record yet")
+		return
+	case e.Zone == nil:
+		e.unknown(name, "name the map", "%d MiB; how much it may hold is in the map", j.Size/mib)
 		return
 	}
 	age, retain := e.Host.Now().Sub(j.Oldest), e.Zone.Journal.Retain

@@ -8,7 +8,7 @@
 //     tried for a moment, and a database with a log beside it gets the index that
 //     SQLite's readers share;
 //   - every look at something that may hang has a bound;
-//   - no secret is in what it says.
+//   - no secret is in what it says, and nothing that steers a terminal.
 //
 // What `check` says of the map alone is not repeated here.
 package doctor
@@ -16,7 +16,10 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"sallyport.dev/zone"
 )
@@ -90,17 +93,18 @@ func Examine(ctx context.Context, c Config) Report {
 	}
 	for _, p := range []struct {
 		name  string
-		check func(context.Context)
+		check func(*examination, context.Context)
 	}{
-		{"host", e.host}, {"clock", e.clock}, {"disk", e.disk}, {"data", e.data}, {"map", e.zoneMap},
-		{"ports", e.ports}, {"certificates", e.certificates}, {"services", e.services}, {"store", e.store}, {"zone", e.running},
+		{"host", (*examination).host}, {"clock", (*examination).clock}, {"disk", (*examination).disk}, {"data", (*examination).data},
+		{"map", (*examination).zoneMap}, {"ports", (*examination).ports}, {"certificates", (*examination).certificates},
+		{"services", (*examination).services}, {"store", (*examination).store}, {"zone", (*examination).running},
 	} {
 		e.part = p.name
 		if err := ctx.Err(); err != nil {
 			e.unknown("not examined", "", "the time for the examination is over")
 			continue
 		}
-		p.check(ctx)
+		e.examine(ctx, p.check)
 	}
 	r := Report{Running: c.Running != nil, Findings: e.findings}
 	if c.Zone != nil {
@@ -110,6 +114,33 @@ func Examine(ctx context.Context, c Config) Report {
 	return r
 }
 
+// hangTime is how long after the end of its context a part may still come back.
+const hangTime = time.Second
+
+// examine runs the checks of a part. A call to the kernel that hangs, as on a dead
+// network file system, heeds no context: it is left alone with what it found.
+func (e *examination) examine(ctx context.Context, check func(*examination, context.Context)) {
+	part := &examination{Config: e.Config, part: e.part}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		check(part, ctx)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		late := time.NewTimer(hangTime)
+		defer late.Stop()
+		select {
+		case <-done:
+		case <-late.C:
+			e.unknown("not examined", "see dmesg, and whether a network file system has lost its server", "a file or a folder gives no answer")
+			return
+		}
+	}
+	e.findings = append(e.findings, part.findings...)
+}
+
 func (e *examination) add(s State, name, mend, found string, args ...any) {
 	if len(args) > 0 {
 		found = fmt.Sprintf(found, args...)
@@ -117,7 +148,18 @@ func (e *examination) add(s State, name, mend, found string, args ...any) {
 	if s == OK {
 		mend = ""
 	}
-	e.findings = append(e.findings, Finding{Part: e.part, Name: name, State: s, Found: found, Mend: mend})
+	e.findings = append(e.findings, Finding{Part: e.part, Name: name, State: s, Found: printable(found), Mend: printable(mend)})
+}
+
+// printable keeps what others have named, a file, a process or a server's error,
+// from writing lines of its own, or to a terminal as such.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != utf8.RuneError {
+			return r
+		}
+		return '?'
+	}, strings.ReplaceAll(text, "\n", "; "))
 }
 
 func (e *examination) ok(name, found string, args ...any) { e.add(OK, name, "", found, args...) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -71,6 +72,10 @@ func TestFaults(t *testing.T) {
 			p.files["/proc/4711/limits"] = strings.Replace(p.files["/proc/4711/limits"], "size        0  ", "size        unlimited  ", 1)
 		}, Fail, "may write its memory", "LimitCORE=0"},
 		{"host/core dumps", func(p *patient) { delete(p.files, "/proc/sys/kernel/core_pattern") }, Unknown, "cannot be read", ""},
+		{"disk/journal", func(p *patient) { p.Journal.Err = &fs.PathError{Op: "open", Path: "journal", Err: fs.ErrPermission} }, Unknown, "permission denied", "user of the zone"},
+		{"disk/journal", func(p *patient) { p.Journal = Journal{} }, Unknown, "no record yet", ""},
+		{"disk/journal", func(p *patient) { p.Zone = nil }, Unknown, "100 MiB", "name the map"},
+		{"store/sqlite", func(p *patient) { p.Zone.Store.Postgres = nil; p.write("data/zone.db", "", 0o600) }, Fail, "is empty", "bring back a backup"},
 		{"host/memory", func(p *patient) { p.files[group+"memory.max"] = "268435456\n" }, Fail, "256 MiB", "640 MiB"},
 		{"host/memory", func(p *patient) { p.files[group+"memory.max"] = "402653184\n" }, Warn, "below the soft limit of 512", "GOMEMLIMIT=345MiB"},
 		{"host/memory", func(p *patient) { p.files[group+"memory.max"] = "545259520\n" }, Warn, "less than a tenth", "GOMEMLIMIT"},

@@ -84,7 +84,7 @@ func ThisHost() Host {
 }
 
 func readBounded(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- what is examined; a FIFO must not hold us
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +92,26 @@ func readBounded(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxProc))
 }
 
+// openRegular opens a file to be read. A FIFO or a device in its place must not
+// hold us: not in open(2), nor in a read that nobody ends.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- what is examined
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("no regular file")}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // readHead reads the first n bytes of a file that has as many.
 func readHead(path string, n int) ([]byte, error) {
-	f, err := os.Open(path) // #nosec G304 -- what is examined
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (h *Host) system() {
 	h.Clock = kernelClock
 	h.Disk = statfs
 	h.Locked = func(path string) (bool, error) {
-		f, err := os.Open(path) // #nosec G304 -- the lock file of the data folder
+		f, err := openRegular(path)
 		if err != nil {
 			return false, err
 		}

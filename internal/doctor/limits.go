@@ -52,7 +52,7 @@ const (
 
 func (e *examination) openFiles() {
 	const name = "open files"
-	need, of := uint64(filesOfClient*defaultConns+filesOfOwn+filesOfRest), "one listener of 10000 connections"
+	need, of := uint64(filesOfClient*defaultConns+filesOfOwn+filesOfRest), "the 10000 connections of one listener"
 	if e.Zone != nil {
 		connections := 0
 		for _, l := range e.Zone.Listeners {

@@ -83,6 +83,10 @@ func (e *examination) free(ctx context.Context, p port) {
 		e.ok(p.name, "%s is free", p.address)
 	case errors.Is(err, syscall.EADDRINUSE):
 		who := e.listening(p.address)
+		if pid := e.holder(filepath.Join(e.Data, lockName)); pid != 0 && strings.HasPrefix(who, "pid "+strconv.Itoa(pid)+" ") {
+			e.unknown(p.name, "", "%s is taken by %s, which has the data folder: this zone, that does not answer", p.address, who)
+			return
+		}
 		if who == "" {
 			who = "a process of another user"
 		}

@@ -42,6 +42,6 @@ func (e *examination) instances() {
 	case len(some) > 0:
 		e.warn(name, mend, "it uses not all instances of: %s", strings.Join(some, ", "))
 	default:
-		e.ok(name, "it uses all instances of its %d services", len(e.Running.Services))
+		e.ok(name, "it uses all instances of its services, of which there are %d", len(e.Running.Services))
 	}
 }

@@ -109,6 +109,16 @@ func (e *examination) sqlite(ctx context.Context) {
 		}
 		return
 	}
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		e.fail(name, "bring back a backup; or, if no zone was ever started here, remove it", "%s is empty: `serve` would begin a new zone in it, with other keys and no accounts", path)
+		return
+	}
+	for _, file := range []string{path, path + "-wal", path + "-shm"} { // SQLite opens all that are there, and waits for a FIFO
+		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+			e.fail(name, "bring it back from its backup", "%s is no regular file", file)
+			return
+		}
+	}
 	if e.Running != nil && !e.Deep {
 		for _, w := range e.Running.Waiting {
 			if strings.HasPrefix(w, "store") {
@@ -117,6 +127,10 @@ func (e *examination) sqlite(ctx context.Context) {
 			}
 		}
 		e.ok(name, "the running zone says that it answers; --deep reads all of it")
+		return
+	}
+	if e.RunningErr != nil && !e.Deep {
+		e.unknown(name, "sallyport doctor --deep, which costs a zone that works some of its disk", "it was not read: a zone may have it open")
 		return
 	}
 	if e.Engines.SQLite == nil {

@@ -40,6 +40,7 @@ func TestStoreFaults(t *testing.T) {
 		{"valkey", func(p *patient) { p.valkey.Role = "slave" }, Fail, "replica", "primary"},
 		{"valkey", func(p *patient) { p.valkey.Cluster = true }, Fail, "cluster", "alone"},
 		{"valkey", func(p *patient) { p.valkey.Version = "5.0.3" }, Fail, "too old", "6.2"},
+		{"valkey", func(p *patient) { p.valkey.Version = "6.0.16" }, Fail, "too old", "6.2"},
 		{"valkey", func(p *patient) { p.valkey.Version = "" }, Unknown, "does not say", "INFO"},
 		{"valkey memory", func(p *patient) { p.valkey.Policy = "allkeys-lru" }, Fail, "replayed", "noeviction"},
 		{"valkey memory", func(p *patient) { p.valkey.Policy = "" }, Unknown, "does not say", "INFO"},

@@ -32,8 +32,8 @@ func (e *examination) valkey(ctx context.Context, at string) {
 		e.fail(name, "see that it runs, takes connections from here, and that the password is right", "%s", without(err, at))
 		return
 	}
-	var major int
-	_, scanned := fmt.Sscanf(v.Version, "%d.", &major)
+	var major, minor int
+	_, scanned := fmt.Sscanf(v.Version, "%d.%d", &major, &minor)
 	switch {
 	case v.Role == "slave":
 		e.fail(name, "name the primary in the URL", "%s %s is a replica: it takes no writes", v.Name, v.Version)
@@ -41,7 +41,7 @@ func (e *examination) valkey(ctx context.Context, at string) {
 		e.fail(name, "name one server that stands alone", "%s %s is part of a cluster, which is not supported", v.Name, v.Version)
 	case scanned != nil:
 		e.unknown(name, "let the user run INFO", "it answers, and does not say its version")
-	case major < 6:
+	case major < 6 || major == 6 && minor < 2:
 		e.fail(name, "use Valkey, or Redis 6.2 or later", "%s %s is too old", v.Name, v.Version)
 	default:
 		e.ok(name, "%s %s answers", v.Name, v.Version)

@@ -20,9 +20,10 @@ const (
 
 // judge reads the answer of a receiver (OTLP/HTTP Response).
 //
-// 429, 502, 503 and 504 are tried again, all else but 2xx is refused for good:
-// so the protocol has it. An HTML page is no receiver's answer, whatever its
-// status: a proxy or a login page stands in the way, and nothing has arrived.
+// 429, 502, 503 and 504 are tried again, all other 4xx and 5xx are refused for
+// good: so the protocol has it. A redirect, and a web page that says that all is
+// well, are no receiver's answer: a proxy or a login page stands in the way,
+// nothing has arrived, and the records are kept until somebody mends that.
 func judge(status int, h http.Header, body []byte, now time.Time) outcome {
 	media, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	success := status >= 200 && status < 300
@@ -44,6 +45,8 @@ func judge(status int, h http.Header, body []byte, now time.Time) outcome {
 			o.said = "(an answer that is not understood)"
 		}
 		return o
+	case status >= 300 && status < 400:
+		return outcome{err: fmt.Errorf("status %d: redirects are not followed; name the receiver's own url in the map", status)}
 	case status == http.StatusTooManyRequests, status == http.StatusBadGateway,
 		status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
 		return outcome{asked: retryAfter(h.Get("Retry-After"), now), err: fmt.Errorf("status %d", status)}

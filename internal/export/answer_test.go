@@ -52,7 +52,9 @@ func TestJudge(t *testing.T) {
 		{"504", 504, nil, nil, again, 0, "", 0},
 		{"400 with a status", 400, proto, rpc, refused, 0, "no such field", 0},
 		{"500", 500, nil, nil, refused, 0, "", 0},
-		{"redirect", 308, nil, nil, refused, 0, "", 0},
+		{"413 of a proxy", 413, http.Header{"Content-Type": {"text/html"}}, []byte("<html>"), refused, 0, "", 0},
+		{"redirect", 308, nil, nil, again, 0, "", 0},
+		{"to a login page", 302, http.Header{"Content-Type": {"text/html"}, "Location": {"/login"}}, []byte("<html>"), again, 0, "", 0},
 	} {
 		got := judge(c.status, c.header, c.body, start)
 		if got.verdict != c.verdict || got.rejected != c.rejected || got.said != c.said || got.asked != c.asked {

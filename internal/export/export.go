@@ -147,6 +147,11 @@ func (x *Export) addJSONL(file string, all *counters) error {
 		return err
 	}
 	x.closers = append(x.closers, sink.close)
+	for _, f := range x.feeds {
+		if other, is := f.sink.(*linesSink); is && other.shares(sink) {
+			return fmt.Errorf("export: %s and %s are one file; keep one of the exports", other.path, sink.path)
+		}
+	}
 	return x.addFeed(file, signalLogs, all, sink)
 }
 

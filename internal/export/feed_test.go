@@ -111,12 +111,17 @@ func TestAnswersThatAreTriedAgain(t *testing.T) {
 		w.Header().Set("Retry-After", "1000000")
 		w.WriteHeader(http.StatusTooManyRequests)
 	}
+	elsewhere := newFake(t)
+	redirect := func(w http.ResponseWriter, signal string) { // what it leads to is not the operator's word
+		w.Header().Set("Location", elsewhere.URL+"/v1/"+signal)
+		w.WriteHeader(http.StatusPermanentRedirect)
+	}
 	for _, c := range []struct {
 		name   string
 		answer func(http.ResponseWriter, string)
 	}{
 		{"429 with a long Retry-After", busy}, {"502", status(502)}, {"503", status(503)}, {"504", status(504)},
-		{"a web page", page}, {"an answer that breaks off", cut},
+		{"a web page", page}, {"an answer that breaks off", cut}, {"a redirect", redirect},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -146,21 +151,19 @@ func TestAnswersThatAreTriedAgain(t *testing.T) {
 			}
 		})
 	}
+	if n := elsewhere.requests(); n != 0 {
+		t.Errorf("a redirect was followed %d times", n)
+	}
 }
 
 // What a receiver refuses for good is dropped, counted and told; the rest goes on.
 func TestAnswersThatAreFinal(t *testing.T) {
 	t.Parallel()
-	elsewhere := newFake(t)
 	for _, c := range []struct {
 		name   string
 		answer func(http.ResponseWriter, string)
 	}{
 		{"400", status(400)}, {"401", status(401)}, {"404", status(404)}, {"413", status(413)}, {"500", status(500)}, {"501", status(501)},
-		{"a redirect", func(w http.ResponseWriter, signal string) {
-			w.Header().Set("Location", elsewhere.URL+"/v1/"+signal)
-			w.WriteHeader(http.StatusPermanentRedirect)
-		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -178,9 +181,6 @@ func TestAnswersThatAreFinal(t *testing.T) {
 				t.Errorf("no line says what was dropped:\n%s", b.log)
 			}
 		})
-	}
-	if n := elsewhere.requests(); n != 0 {
-		t.Errorf("a redirect was followed %d times", n)
 	}
 }
 

@@ -47,6 +47,14 @@ func openLines(path string, encode func([]byte, *journal.Entry) []byte) (*linesS
 	return s, nil
 }
 
+// shares says whether both write to one file, which they would rotate and cut under
+// each other: the map compares names only.
+func (s *linesSink) shares(t *linesSink) bool {
+	a, err := s.file.Stat()
+	b, err2 := t.file.Stat()
+	return err == nil && err2 == nil && os.SameFile(a, b)
+}
+
 func (s *linesSink) add(e *journal.Entry) bool {
 	s.batch = append(s.encode(s.batch, e), '\n')
 	s.items++

@@ -241,3 +241,24 @@ func TestLinesElsewhere(t *testing.T) {
 		t.Error("a folder was made")
 	}
 }
+
+// TestLinesShared: two names of one file are refused, two files are not.
+func TestLinesShared(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := openJournal(t, dir, 0)
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	if err := errors.Join(os.WriteFile(one, nil, 0o600), os.Mkdir(filepath.Join(dir, "x"), 0o700), os.Symlink(dir, filepath.Join(dir, "x", "up"))); err != nil {
+		t.Fatal(err)
+	}
+	for other, want := range map[string]bool{two: true, filepath.Join(dir, "x", "up", "one"): false} {
+		b := newBench(t, j, dir, zone.Export{Kind: zone.ExportJSONL, Target: one}, zone.Export{Kind: zone.ExportJSONL, Target: other})
+		x, err := New(b.Config)
+		if (err == nil) != want {
+			t.Errorf("%s and %s: %v, want taken: %t", one, other, err, want)
+		}
+		if err == nil {
+			_ = x.Close()
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 type position struct {
 	file   *os.File
 	synced time.Time
+	longer bool // than a line of ours, when it was read: damaged
 }
 
 const (
@@ -51,6 +52,7 @@ func (p *position) load(journal string) (uint64, error) {
 	if n == 0 {
 		return 0, errNoPosition
 	}
+	p.longer = n > positionLine
 	var of string
 	var sequence uint64
 	if _, err := fmt.Sscanf(string(line[:n]), "sallyport-export-position journal %s sequence %d crc ", &of, &sequence); err != nil ||
@@ -70,7 +72,13 @@ func positionText(journal string, sequence uint64) []byte {
 
 // save keeps a position.
 func (p *position) save(journal string, sequence uint64) error {
-	if _, err := p.file.WriteAt(positionText(journal, sequence), 0); err != nil {
+	_, err := p.file.WriteAt(positionText(journal, sequence), 0)
+	if err == nil && p.longer { // what lies behind the line would make it unreadable for ever
+		if err = p.file.Truncate(int64(positionLine)); err == nil {
+			p.longer = false
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("write position: %w", err)
 	}
 	if now := time.Now(); now.Sub(p.synced) >= syncEvery { // of the process: it bounds work, and dates nothing

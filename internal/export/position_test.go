@@ -72,6 +72,12 @@ func TestPosition(t *testing.T) {
 		if at, err := p.load(journal); err == nil {
 			t.Errorf("%q: %d, want an error", bad, at)
 		}
+		if err := p.save(journal, 7); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := p.load(journal); at != 7 || err != nil {
+			t.Errorf("%q, and saved over: %d, %v, want 7: else each start sends the whole journal", bad, at, err)
+		}
 	}
 	p.close()
 	if info, err := os.Stat(p.file.Name()); err != nil || info.Mode().Perm() != 0o600 {

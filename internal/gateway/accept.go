@@ -43,7 +43,7 @@ func acceptStage(g *Gateway, t *trip) problem.Reason {
 // holds: a connection may outlive its certificate.
 func (t *trip) clientCertificate(g *Gateway) problem.Reason {
 	state := t.r.TLS
-	if c := t.conn; c != nil && c.greeted != t.listener && !bytes.Equal(c.greeted.clientCA, t.listener.clientCA) { // the map names other authorities now
+	if c := t.conn; c != nil && !bytes.Equal(c.clientCA, t.listener.clientCA) { // the map names other authorities now
 		t.closeAfter()
 		return problem.ListenerCertificate
 	}

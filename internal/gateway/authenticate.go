@@ -15,6 +15,10 @@ import (
 // lookupTime bounds a question to the authenticator or the token service.
 const lookupTime = 5 * time.Second
 
+// staleTime bounds it while nothing is heard of revocations: whoever keeps them is
+// likely away, and each request would wait for that.
+const staleTime = time.Second
+
 // authenticateStage finds out who the request acts for.
 func authenticateStage(g *Gateway, t *trip) problem.Reason {
 	cred, reason := extract(t.r.Header)
@@ -66,11 +70,13 @@ func (g *Gateway) lookup(ctx context.Context, key credentialKey, cred Credential
 	// The generation is part of the name: a request that begins after a revocation
 	// does not join a question that was asked before it.
 	name := string(append(append(binary.BigEndian.AppendUint64(nil, generation), byte(key.kind)), key.hash[:]...))
+	patience := lookupTime
 	if !g.fresh(g.clock()) { // nor any question at all: a revocation made elsewhere has no generation yet
 		name = strconv.FormatUint(g.principals.numbers.Add(1), 36)
+		patience = staleTime
 	}
 	asked := g.lookups.DoChan(name, contained(func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
 		p, valid, err := g.auth.Authenticate(ctx, cred)
 		if err != nil {

@@ -18,7 +18,7 @@ func authorizeStage(g *Gateway, t *trip) problem.Reason {
 	if reason := policy.Authorize(t.route.Route, t.principal); reason != problem.OK {
 		return reason
 	}
-	if reason := checkParams(t); reason != problem.OK {
+	if reason := t.route.checkParams(&t.values, t.query); reason != problem.OK {
 		return reason
 	}
 	if o := t.route.Owner; o.Kind == zone.OwnerPath && !policy.Owns(t.principal, t.values.Get(o.Arg)) {
@@ -33,17 +33,18 @@ func authorizeStage(g *Gateway, t *trip) problem.Reason {
 	return problem.OK
 }
 
-func checkParams(t *trip) problem.Reason {
-	if t.route.params.Empty() {
+// checkParams checks the values of a path and of a raw query.
+func (rt *route) checkParams(values *zone.Values, rawQuery string) problem.Reason {
+	if rt.params.Empty() {
 		return problem.OK
 	}
 	var query url.Values
-	if t.query != "" {
+	if rawQuery != "" {
 		var err error
 		// checkQuery has let pass only what every parser reads alike.
-		if query, err = url.ParseQuery(t.query); err != nil {
+		if query, err = url.ParseQuery(rawQuery); err != nil {
 			return problem.RequestQuery
 		}
 	}
-	return t.route.params.Check(&t.values, query)
+	return rt.params.Check(values, query)
 }

@@ -17,12 +17,11 @@ import (
 // conn is one accepted connection and what is known of it.
 type conn struct {
 	net.Conn
-	door    *doorway
-	peer    netip.Addr
-	holder  netip.Addr // of its place
-	places  *shares    // where it has that
-	greeted *listener  // by which its handshake was made
-	trusted bool       // peer is a declared proxy: its X-Forwarded-For is believed
+	door     *doorway
+	peer     netip.Addr
+	holder   netip.Addr // of its place
+	places   *shares    // where it has that
+	clientCA []byte     // of the listener, when its handshake was made
 
 	closed   sync.Once
 	reading  atomic.Bool  // bytes of a request have come and no handler has begun

@@ -30,7 +30,7 @@ type doorway struct {
 	front   *front
 	bounds  serverBounds
 
-	live    atomic.Int64 // connections
+	live    atomic.Int64 // connections, and one while more may come
 	leaving atomic.Bool  // it takes no new connections, and each answer is the last of its connection
 	removed atomic.Bool  // its listener is gone: it serves nothing any more
 }
@@ -38,6 +38,7 @@ type doorway struct {
 func newDoorway(g *Gateway, l *listener, socket net.Listener) *doorway {
 	d := &doorway{Listener: socket, gateway: g, address: l.Address, bounds: boundsOf(l)}
 	d.current.Store(l)
+	d.live.Store(1)
 	d.server = newServer(d, l, g.log)
 	d.front = newFront(d, g.log)
 	return d
@@ -74,7 +75,6 @@ func (d *doorway) Accept() (net.Conn, error) {
 			return nil, err // net/http tells a passing error from the end
 		}
 		c := &conn{Conn: raw, door: d, peer: peerAddr(raw)}
-		c.trusted = c.listener().trusts(c.peer)
 		switch reason := d.admit(c); reason {
 		case problem.OK:
 			d.live.Add(1)
@@ -90,7 +90,7 @@ func (d *doorway) admit(c *conn) problem.Reason {
 	l := c.listener()
 	// A trusted proxy brings everybody's connections from one address, so it is
 	// bounded by their number alone; so does this host, see DefaultAddressBounds.
-	if c.trusted || c.peer.IsLoopback() && !l.addresses.loopback {
+	if l.trusts(c.peer) || c.peer.IsLoopback() && !l.addresses.loopback {
 		c.holder = everybody
 	} else {
 		if ok, _ := l.addresses.take(c.peer, d.gateway.clock()); !ok {
@@ -112,7 +112,7 @@ func peerAddr(c net.Conn) netip.Addr {
 	return netip.Addr{} // not of the network
 }
 
-// gone tells of a connection that has ended.
+// gone tells of a connection that has ended, or that no more will come.
 func (d *doorway) gone() {
 	if d.live.Add(-1) == 0 && d.leaving.Load() {
 		d.gateway.forgetDoor(d)
@@ -125,15 +125,10 @@ func (d *doorway) gone() {
 func (d *doorway) leave() {
 	d.leaving.Store(true)
 	d.front.rest()
-	if d.live.Load() == 0 {
-		d.gateway.forgetDoor(d)
-	}
 }
 
-// remove ends the doorway of a listener that is gone.
+// remove ends the doorway of a listener that is gone, whose socket is closed.
 func (d *doorway) remove(ctx context.Context) {
-	d.leaving.Store(true)
-	d.removed.Store(true)
 	if err := d.server.Shutdown(ctx); err != nil {
 		_ = d.server.Close() // the listener is closed already; this cuts the rest
 	}

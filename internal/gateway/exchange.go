@@ -18,8 +18,9 @@ var errDeadToken = errors.New("the token service returned an empty or expired to
 
 // insideToken is a minted token and until when it is used.
 type insideToken struct {
-	value string
-	until time.Time // half its life: what travels inside is always good for a while
+	listener string // that it says; another may have its place by another map
+	value    string
+	until    time.Time // half its life: what travels inside is always good for a while
 }
 
 // exchangeStage takes the outside credential out and puts the inside token in.
@@ -46,7 +47,7 @@ func (g *Gateway) exchange(t *trip, now time.Time) problem.Reason {
 		return g.mintOnce(t)
 	}
 	token := t.entry.tokens[t.listener.index].Load()
-	if token == nil || !now.Before(token.until) {
+	if token == nil || token.listener != t.listener.Name || !now.Before(token.until) {
 		var err error
 		if token, err = g.mint(t); err != nil {
 			return g.notMinted(t, err)
@@ -101,7 +102,7 @@ func (g *Gateway) mint(t *trip) (*insideToken, error) {
 		if value == "" || !now.Before(expires) {
 			return nil, errDeadToken
 		}
-		token := &insideToken{value: value, until: now.Add(expires.Sub(now) / 2)}
+		token := &insideToken{listener: l.Name, value: value, until: now.Add(expires.Sub(now) / 2)}
 		e.tokens[l.index].Store(token)
 		return token, nil
 	}))
@@ -117,5 +118,5 @@ func (g *Gateway) mint(t *trip) (*insideToken, error) {
 // mintName tells entries and listeners apart. A new entry of the same credential
 // has another number: it never shares a token with the one before it.
 func (e *entry) mintName(l *listener) string {
-	return strconv.FormatUint(e.number, 36) + " " + strconv.Itoa(l.index)
+	return strconv.FormatUint(e.number, 36) + " " + l.Name
 }

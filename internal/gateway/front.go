@@ -72,6 +72,7 @@ func (f *front) Close() error {
 // accept greets each connection in a goroutine of its own. An error goes to
 // net/http, which waits before it asks again when the error is a passing one.
 func (f *front) accept() {
+	defer f.door.gone() // it is one of those that live
 	for {
 		nc, err := f.door.Accept()
 		if err != nil {
@@ -105,9 +106,10 @@ func (f *front) greet(c *conn) {
 			_ = c.Close() // nobody else has it
 		}
 	}()
-	c.greeted = c.listener()
-	tc := tls.Server(c, c.greeted.tls)
-	_ = c.SetDeadline(time.Now().Add(c.listener().Limits.HeaderTime)) // fails on a dead connection only; so does the handshake
+	l := c.listener()
+	c.clientCA = l.clientCA
+	tc := tls.Server(c, l.tls)
+	_ = c.SetDeadline(time.Now().Add(l.Limits.HeaderTime)) // fails on a dead connection only; so does the handshake
 	if err := tc.HandshakeContext(f.ctx); err != nil {
 		f.log.Debug("TLS handshake failed", "listener", c.listener().Name, "client", c.peer, "cause", err)
 		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/internal/problem"
@@ -59,11 +60,11 @@ func callTimeout(h http.Header) (d time.Duration, ok bool) {
 }
 
 // callBody is the request of a call on its way in: as many messages as the client
-// likes, at its own pace, but none larger than the body of any other request.
+// likes, at its own pace, but none larger than the body of any other request. Its
+// trailers end here: gRPC has none, and where they cross an early answer net/http
+// ends the connection, which is that of others too.
 type callBody struct {
 	*body
-	request  *http.Request
-	trailer  http.Header // the names that pass; filled in at the end
 	messages messages
 	quiet    *silence
 }
@@ -75,11 +76,6 @@ func (b *callBody) Read(p []byte) (int, error) {
 		b.quiet.touch()
 		if !b.messages.pass(p[:n]) {
 			return 0, problem.New(problem.RequestBodyTooLarge, nil)
-		}
-	}
-	if err == io.EOF {
-		for name := range b.trailer {
-			b.trailer[name] = b.request.Trailer[name]
 		}
 	}
 	return n, err
@@ -132,7 +128,8 @@ func (g *Gateway) forwardCall(t *trip) problem.Reason {
 	}
 	began := time.Now()
 	quiet := await(t.listener.Limits.Idle, cancel)
-	v := g.watch(t, ends{cut: cancel, force: t.out.cutOff})
+	var lasts drainedCall
+	v := g.watch(t, ends{cut: cancel, force: t.out.cutOff, drain: lasts.drained})
 	x, reason := g.call(ctx, t, quiet)
 	if reason == problem.OK {
 		defer x.Close()
@@ -142,7 +139,7 @@ func (g *Gateway) forwardCall(t *trip) problem.Reason {
 			reason = g.answer(t, x)
 			x = nil
 		} else {
-			reason = carry(t, x, quiet)
+			reason = carry(t, x, quiet, &lasts)
 		}
 	}
 	if quiet.stop() && reason != problem.OK {
@@ -152,7 +149,7 @@ func (g *Gateway) forwardCall(t *trip) problem.Reason {
 		reason = problem.UpstreamTimeout // the service broke it off at the deadline, as gRPC does
 		<-ctx.Done()                     // so does the client, which knows best what to make of it
 	}
-	if r := v.end(); r != problem.OK && !t.recorded {
+	if r := v.end(reason); !t.recorded {
 		reason = r
 	}
 	if x == nil || !t.out.started { // no answer of gRPC has begun: it ends as any other
@@ -174,14 +171,9 @@ func (g *Gateway) call(ctx context.Context, t *trip, quiet *silence) (*upstream.
 	t.outgoing(out)
 	out.HTTP2 = true
 	if out.Body != nil {
-		b := &callBody{body: t.body, request: t.r, trailer: make(http.Header, len(t.r.Trailer)), messages: messages{limit: t.route.bodyLimit}, quiet: quiet}
-		for name := range t.r.Trailer {
-			if passesInward(name) {
-				b.trailer[name] = nil
-			}
-		}
+		b := &callBody{body: t.body, messages: messages{limit: t.route.bodyLimit}, quiet: quiet}
 		t.body.unhurried()
-		out.Body, out.Length, out.Trailer = b, -1, b.trailer
+		out.Body, out.Length = b, -1
 	}
 	x, err := t.route.service.Send(ctx, &out.Request)
 	*out = outgoing{}
@@ -193,7 +185,7 @@ func (g *Gateway) call(ctx context.Context, t *trip, quiet *silence) (*upstream.
 }
 
 // carry gives the answer to the client as it comes, but for its end: see endCall.
-func carry(t *trip, x *upstream.Exchange, quiet *silence) problem.Reason {
+func carry(t *trip, x *upstream.Exchange, quiet *silence, lasts *drainedCall) problem.Reason {
 	var buf scoop
 	defer buf.drop()
 	out := http.NewResponseController(t.w)
@@ -201,6 +193,7 @@ func carry(t *trip, x *upstream.Exchange, quiet *silence) problem.Reason {
 	// here too ("Trailers-Only"): so nothing is sent before it is known to go on.
 	if x.Length != 0 {
 		t.callHead(x)
+		lasts.answered.Store(true)
 		if err := out.Flush(); err != nil {
 			return t.cutOutside(err)
 		}
@@ -231,6 +224,20 @@ func carry(t *trip, x *upstream.Exchange, quiet *silence) problem.Reason {
 			return t.cutInside(err)
 		}
 	}
+}
+
+// drainedCall tells what of a draining gateway's calls is a stream that would go on:
+// a unary call has its answer and its end at once, and may be waited for.
+type drainedCall struct {
+	answered atomic.Bool // the head of the answer is there
+	seen     bool        // by an earlier look; of the vigil's goroutine alone
+}
+
+// drained is for ends.drain.
+func (c *drainedCall) drained() bool {
+	was := c.seen
+	c.seen = c.answered.Load()
+	return was
 }
 
 // callHead sends the head of the answer, which says what trailers will come where

@@ -73,7 +73,7 @@ func serveInnerHTTP2(t *testing.T, source *svid.Source, protocol string) (inner 
 }
 
 // Calls to an inner door go over HTTP/2 and mutual TLS, and each proves itself on
-// the connection that it shares with others. Trailers pass in both directions.
+// the connection that it shares with others. Trailers of the request end at the door.
 func TestCallsThroughTheInnerDoor(t *testing.T) {
 	ca := newTrust(t, "shop.example")
 	inner, conns := serveInnerHTTP2(t, ca.source("shop"), "h2")
@@ -95,7 +95,7 @@ func TestCallsThroughTheInnerDoor(t *testing.T) {
 			}
 			defer res.Body.Close()
 			body, err := io.ReadAll(res.Body)
-			if err != nil || string(body) != message || res.Trailer.Get("Grpc-Status") != "0" || res.Trailer.Get("Asked") != fmt.Sprint(i) || res.Trailer.Get("Forged") != "" {
+			if err != nil || string(body) != message || res.Trailer.Get("Grpc-Status") != "0" || res.Trailer.Get("Asked") != "" || res.Trailer.Get("Forged") != "" {
 				t.Errorf("%d: got %d %q, trailer %v, %v", i, res.StatusCode, body, res.Trailer, err)
 			}
 		})

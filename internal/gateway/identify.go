@@ -37,14 +37,13 @@ func label(t *trip) {
 // client returns the address that the request comes from: the peer, or what
 // declared proxies say of it.
 func (t *trip) client() netip.Addr {
-	peer, trusted := netip.Addr{}, false
+	var peer netip.Addr
 	if t.conn != nil {
-		peer, trusted = t.conn.peer, t.conn.trusted
+		peer = t.conn.peer
 	} else if ap, err := netip.ParseAddrPort(t.r.RemoteAddr); err == nil {
 		peer = ap.Addr().Unmap().WithZone("")
-		trusted = t.listener.trusts(peer)
 	}
-	if !trusted {
+	if !t.listener.trusts(peer) { // by the map that judges this request: the connection may be older
 		return peer
 	}
 	return forwardedFor(t.r.Header, peer, t.listener.trusts)

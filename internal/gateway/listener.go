@@ -83,10 +83,7 @@ func (l *listener) takeOver(old *listener) {
 	if old == nil {
 		return
 	}
-	l.addresses = old.addresses
-	if old.Limits.Connections == l.Limits.Connections {
-		l.places = old.places
-	}
+	l.addresses, l.places = old.addresses, old.places
 	if old.certs == l.certs && bytes.Equal(old.clientCA, l.clientCA) {
 		l.tls = old.tls
 	}

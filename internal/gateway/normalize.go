@@ -48,8 +48,11 @@ func (t *trip) normalize() problem.Reason {
 // the message as if the framing is faulty"). No handler can see either. So every
 // request with a coding, and every HTTP/1.0 request, is the last of its
 // connection: whatever was smuggled behind it is never read as a request.
+//
+// So is every request that asks for an upgrade, also where it is refused before
+// anybody looks at that: what its client has sent behind it is no HTTP.
 func (t *trip) closeAfterDoubt() {
-	if t.r.ProtoMajor == 1 && (len(t.r.TransferEncoding) > 0 || t.r.ProtoMinor == 0) {
+	if t.r.ProtoMajor == 1 && (len(t.r.TransferEncoding) > 0 || t.r.ProtoMinor == 0 || len(t.r.Header["Upgrade"]) > 0) {
 		t.closeAfter()
 	}
 }

@@ -28,11 +28,10 @@ func newRoom() room { return room{newShares(memoryRoom), newShares(filesRoom)} }
 // half of it is taken, anybody may have more; beyond that, a client has an eighth at
 // most: what is slow of one shuts out nobody else. Safe for concurrent use.
 type shares struct {
-	capacity int64
-
-	mu      sync.Mutex
-	used    int64                // guarded by mu
-	holders map[netip.Addr]int64 // guarded by mu; those that hold something
+	mu       sync.Mutex
+	capacity int64                // guarded by mu
+	used     int64                // guarded by mu
+	holders  map[netip.Addr]int64 // guarded by mu; those that hold something
 }
 
 func newShares(capacity int64) *shares {
@@ -53,6 +52,13 @@ func (s *shares) take(client netip.Addr, n int64) bool {
 	}
 	s.used, s.holders[client] = used, own
 	return true
+}
+
+// resize changes the capacity. What is taken beyond it stays taken.
+func (s *shares) resize(capacity int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.capacity = capacity
 }
 
 // give gives back n of what the client has taken.

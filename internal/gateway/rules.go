@@ -1,14 +1,14 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
+	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/upstream"
 	"sallyport.dev/zone"
 )
@@ -165,10 +165,6 @@ func (g *Gateway) Reload(z *zone.Zone, certificates map[string]Certificates, loc
 			p.watchHealth()
 		}
 	}
-	if !slices.Equal(listenerNames(before), listenerNames(next)) {
-		// Inside tokens hang on their entry by the index of their listener.
-		g.principals.forgetAll()
-	}
 	g.cfg = cfg
 	g.inForce.Store(next)
 	g.move(moves, next)
@@ -176,35 +172,49 @@ func (g *Gateway) Reload(z *zone.Zone, certificates map[string]Certificates, loc
 	return nil
 }
 
-func listenerNames(r *rules) []string {
-	names := make([]string, len(r.listeners))
-	for i, l := range r.listeners {
-		names[i] = l.Name
+// heir returns the route by which the rules in force would take the request of a
+// trip, with the values of its path, or the reason why they would not: the trip
+// may have begun under earlier rules.
+func (g *Gateway) heir(t *trip) (*route, *zone.Values, problem.Reason) {
+	now := g.now()
+	if t.listener.rules == nil || t.listener.rules == now {
+		return t.route, &t.values, problem.OK
 	}
-	return names
+	l := now.listener(t.Listener)
+	switch {
+	case l == nil:
+		return nil, nil, problem.RouteUnknown
+	case l.ClientCA != "" && t.conn != nil && !bytes.Equal(t.conn.clientCA, l.clientCA):
+		return nil, nil, problem.ListenerCertificate
+	case !l.hosts[t.host]:
+		return nil, nil, problem.ListenerHost
+	}
+	values := new(zone.Values)
+	rt := l.find(t.r.Method, t.path, values)
+	if rt == nil || rt.serviceName != t.route.serviceName || rt.Stream != t.route.Stream {
+		return nil, nil, problem.RouteUnknown
+	}
+	if t.encodedSlash && !rt.EncodedSlash {
+		return nil, nil, problem.RequestPath
+	}
+	if len(rt.NotEnforced) > 0 {
+		return nil, nil, problem.ZoneNotEnforced
+	}
+	return rt, values, rt.checkParams(values, t.query)
 }
 
-// heir returns the route by which the rules in force would let the request of a
-// trip in, and false when there is none: it began under earlier rules.
-func (g *Gateway) heir(t *trip) (*route, bool) {
-	if t.listener.rules == nil || t.listener.rules == g.now() {
-		return t.route, true
-	}
-	l := g.now().listener(t.Listener)
-	if l == nil {
-		return nil, false
-	}
-	var values zone.Values
-	matched, found := l.matcher.Match(t.r.Method, t.path, &values)
+// find returns the route of a request that nothing else is asked of, nil when
+// there is none.
+func (l *listener) find(method, path string, values *zone.Values) *route {
+	matched, found := l.matcher.Match(method, path, values)
 	if found != zone.Matched {
-		return nil, false
+		return nil
 	}
 	rt := l.routes[matched]
 	if rt.whole != nil {
-		if narrower, _ := rt.whole.Match(t.r.Method, t.path, nil); narrower != matched {
-			return nil, false
+		if narrower, _ := rt.whole.Match(method, path, nil); narrower != matched {
+			return nil
 		}
 	}
-	same := rt.serviceName == t.route.serviceName && rt.Stream == t.route.Stream && len(rt.NotEnforced) == 0
-	return rt, same && strings.EqualFold(rt.Method, t.route.Method)
+	return rt
 }

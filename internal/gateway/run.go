@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -149,7 +150,7 @@ func (g *Gateway) prepareDoors(next *rules) (_ doorMoves, err error) {
 			socket, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", l.Address)
 		}
 		if err != nil {
-			return m, fmt.Errorf("gateway: open listener %s: %w", l.Name, err)
+			return m, fmt.Errorf("gateway: open listener %s: %w%s", l.Name, err, heldBy(all, l.Address, err))
 		}
 		m.enter = append(m.enter, newDoorway(g, l, socket))
 	}
@@ -164,6 +165,21 @@ func (g *Gateway) prepareDoors(next *rules) (_ doorMoves, err error) {
 		}
 	}
 	return m, nil
+}
+
+// heldBy says which doorway of this process has the port of an address that is in
+// use, and what to do; empty when none has.
+func heldBy(all []*doorway, address string, err error) string {
+	_, port, bad := net.SplitHostPort(address)
+	if bad != nil || !errors.Is(err, syscall.EADDRINUSE) {
+		return ""
+	}
+	for _, d := range all {
+		if _, own, err := net.SplitHostPort(d.Addr().String()); err == nil && own == port && !d.leaving.Load() {
+			return fmt.Sprintf(": listener %s of this process has the port at %s; restart the zone, or take another port", d.current.Load().Name, d.Addr())
+		}
+	}
+	return ""
 }
 
 // doorsOf finds the doorway of a listener's name, and that of its address.
@@ -187,6 +203,9 @@ func doorsOf(all []*doorway, l *listener) (own, same *doorway) {
 
 // move carries out what was prepared. Nothing in it can fail.
 func (g *Gateway) move(m doorMoves, next *rules) {
+	for _, l := range next.listeners {
+		l.places.resize(int64(l.Limits.Connections))
+	}
 	for d, l := range m.stay {
 		d.current.Store(l)
 	}
@@ -200,14 +219,9 @@ func (g *Gateway) move(m doorMoves, next *rules) {
 		}
 	}
 	for _, d := range m.gone {
-		// Its rules hold nothing any more: what still comes is refused before it needs
-		// them.
-		d.current.Store(&listener{
-			Listener: d.current.Load().Listener, gateway: g, rules: next, tls: d.current.Load().tls,
-			unrouted: d.current.Load().unrouted, addresses: d.current.Load().addresses, places: d.current.Load().places,
-		})
-		d.leaving.Store(true)
+		// Its rules may be let go: what still comes is refused before it needs them.
 		d.removed.Store(true)
+		d.leave()
 		g.doors.serving.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), g.drain)
 			defer cancel()

@@ -26,11 +26,8 @@ func (g *Gateway) answerStream(t *trip, x *upstream.Exchange) problem.Reason {
 	if r := g.recordOpen(t); r != problem.OK {
 		return r
 	}
-	v := g.watch(t, ends{cut: x.Cut, force: t.out.cutOff})
-	reason := t.pump(x)
-	if r := v.end(); r != problem.OK {
-		reason = r
-	}
+	v := g.watch(t, ends{cut: x.Cut, force: t.out.cutOff, drain: atOnce})
+	reason := v.end(t.pump(x))
 	if reason == problem.OK {
 		x.Close() // not before the end of the vigil, which may close the wire until then
 	}

@@ -29,14 +29,15 @@ type vigil struct {
 	done   chan struct{}
 	look   chan struct{}  // holds one: something was revoked that may concern it
 	reason problem.Reason // why the stream was cut; readable after done
+	still  func() problem.Reason
 }
 
 // ends are how a vigil ends its stream. Each is called at most once, from another
 // goroutine, and none after the vigil's end.
 type ends struct {
-	cut   func() // the service
-	force func() // the client, when it does not take what is left in time; may be nil
-	drain bool   // also when the gateway drains: net/http does not know of the stream
+	cut   func()      // the service
+	force func()      // the client, when it does not take what is left in time; may be nil
+	drain func() bool // whether it ends now that the gateway drains; asked at each look
 }
 
 // watch begins a vigil over the stream of a trip.
@@ -44,6 +45,7 @@ func (g *Gateway) watch(t *trip, by ends) *vigil {
 	v := &vigil{stop: make(chan struct{}), done: make(chan struct{}), look: make(chan struct{}, 1), reason: problem.OK}
 	g.principals.vigils.add(v, t.cred.Hash, t.principal.Subject)
 	ctx, hash := t.r.Context(), t.cred.Hash
+	v.still = func() problem.Reason { return g.stillMay(ctx, t) }
 	go func() {
 		defer close(v.done)
 		defer g.principals.vigils.remove(v, hash)
@@ -57,11 +59,11 @@ func (g *Gateway) watch(t *trip, by ends) *vigil {
 			case <-v.look:
 			}
 			r := problem.OK
-			if by.drain && g.draining.Load() {
+			if g.draining.Load() && by.drain() {
 				r = problem.ZoneDraining
 			}
 			if r == problem.OK {
-				r = g.stillMay(ctx, t)
+				r = v.still()
 			}
 			if r != problem.OK {
 				v.reason = r
@@ -87,21 +89,33 @@ func (v *vigil) finish(by ends) {
 	}
 }
 
-// end ends the vigil and says why it cut the stream, OK when it did not.
-func (v *vigil) end() problem.Reason {
+// end ends the vigil and returns why the stream is over: what it was cut for, else
+// reason. An inner door may have cut it first, for the same cause as the vigil would
+// have: that is no fault of the service.
+func (v *vigil) end(reason problem.Reason) problem.Reason {
 	close(v.stop)
 	<-v.done
-	return v.reason
+	r := v.reason
+	if r == problem.OK && reason == problem.UpstreamProtocol {
+		r = v.still()
+	}
+	if r == problem.OK {
+		r = reason
+	}
+	return r
 }
+
+// atOnce is for ends.drain: who had the stream opens it again elsewhere.
+func atOnce() bool { return true }
 
 // stillMay asks again what route, authenticate and authorize asked when the stream
 // was opened. That is mostly a look at what is remembered; an answer that cannot
 // be had is a no, as it would be for a new request. It only reads of the trip what
 // does not change while the stream is open.
 func (g *Gateway) stillMay(ctx context.Context, t *trip) problem.Reason {
-	rt, ok := g.heir(t)
-	if !ok {
-		return problem.RouteUnknown
+	rt, values, reason := g.heir(t)
+	if reason != problem.OK {
+		return reason
 	}
 	p := t.principal
 	if t.cred.Kind != NoCredential {
@@ -124,7 +138,7 @@ func (g *Gateway) stillMay(ctx context.Context, t *trip) problem.Reason {
 	if r := policy.Authorize(rt.Route, p); r != problem.OK {
 		return r
 	}
-	if o := rt.Owner; o.Kind == zone.OwnerPath && !policy.Owns(p, t.values.Get(o.Arg)) {
+	if o := rt.Owner; o.Kind == zone.OwnerPath && !policy.Owns(p, values.Get(o.Arg)) {
 		return problem.OwnerDenied
 	}
 	return problem.OK

@@ -78,7 +78,7 @@ func (g *Gateway) answerTunnel(t *trip, x *upstream.Exchange) problem.Reason {
 	p := &tunnel{x: x, client: client, from: io.MultiReader(bytes.NewReader(early), client), rate: max(1, t.listener.Limits.BodyRate)}
 	defer p.cut()
 	p.quiet = await(t.listener.Limits.Idle, p.cut)
-	v := g.watch(t, ends{cut: p.cut, drain: true})
+	v := g.watch(t, ends{cut: p.cut, drain: atOnce})
 	if err := p.say(head); err != nil {
 		p.broke(outside(err), err)
 	} else {
@@ -91,9 +91,7 @@ func (g *Gateway) answerTunnel(t *trip, x *upstream.Exchange) problem.Reason {
 	if p.quiet.stop() {
 		reason = problem.UpstreamTimeout
 	}
-	if r := v.end(); r != problem.OK {
-		reason = r
-	}
+	reason = v.end(reason)
 	t.tunnelIn, t.bytesOut, t.reason = p.in, p.out, reason
 	g.recordEnd(t)
 	g.logCause(t, reason)

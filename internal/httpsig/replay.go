@@ -15,6 +15,10 @@ import (
 // second of each of two senders, in up to 16 MiB for both generations.
 const DefaultEntries = shardCount * 12288
 
+// sharedLife is how long others remember a proof. Seconds are counted whole, so its
+// last one is over a second after it has begun.
+const sharedLife = time.Duration(acceptance+1) * time.Second
+
 // Shared is a memory of used proofs that several replicas of one receiver share,
 // for routes that may be used once (internal/kv has it as SetNX).
 type Shared interface {
@@ -91,7 +95,7 @@ func (r *Replay) once(ctx context.Context, id string, in *parameters, now time.T
 	if r.shared == nil {
 		return nil
 	}
-	first, err := r.shared.Once(ctx, sharedKey(id, in.nonce), time.Duration(acceptance)*time.Second)
+	first, err := r.shared.Once(ctx, sharedKey(id, in.nonce), sharedLife)
 	if err != nil {
 		return problem.New(problem.ProofUnavailable, fmt.Errorf("httpsig: verify: shared memory of used proofs: %w", err))
 	}

@@ -175,7 +175,7 @@ type store struct {
 func (s *store) Once(_ context.Context, key string, ttl time.Duration) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ttl < 2*time.Minute || len(key) > 64 {
+	if ttl < sharedLife || len(key) > 64 {
 		return false, fmt.Errorf("key %q for %s", key, ttl)
 	}
 	if s.down != nil {
@@ -198,6 +198,16 @@ func TestReplicasShare(t *testing.T) {
 	wantReason(t, "store away", a.once(t.Context(), senderID, proofAt(start, "m"), start), problem.ProofUnavailable)
 	shared.down = nil
 	wantReason(t, "store back", a.once(t.Context(), senderID, proofAt(start, "o"), start), problem.OK)
+}
+
+// The memory of all replicas is as long as the acceptance of any of them, up to
+// the end of its last second.
+func TestReplicasRememberToTheLast(t *testing.T) {
+	in := proofAt(start.Add(Leeway), "n") // from a clock that is ahead: the longest acceptance
+	wantReason(t, "the first moment", in.live(start), problem.OK)
+	last := start.Add(sharedLife - time.Nanosecond)
+	wantReason(t, "the last moment of the memory", in.live(last), problem.OK)
+	wantReason(t, "the next", in.live(last.Add(1)), problem.ProofExpired)
 }
 
 func TestReplayNeedsAStart(t *testing.T) {

@@ -53,7 +53,7 @@ func OpenRoot(path string, create bool) (*Root, error) {
 		content, err = readRootFile(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: restore it from where it is kept apart; without it what is sealed in the data folder cannot be opened", err)
+		return nil, fmt.Errorf("%w: restore it from where it is kept apart, or for a further process of the zone copy that of the first; without it what is sealed in the store cannot be opened", err)
 	}
 	if err != nil {
 		return nil, err

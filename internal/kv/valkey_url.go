@@ -3,7 +3,6 @@ package kv
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -36,7 +35,7 @@ const (
 //
 // valkey and valkeys are other names of redis and rediss. Nothing else is
 // understood; what is not understood is an error. No error shows a part of the
-// url but its host and scheme: it has a password in it.
+// url: it has a password in it, and maybe not in the place of one.
 func parseURL(text string) (address, error) {
 	if len(text) > maxURL {
 		return address{}, errors.New("is too long")
@@ -88,14 +87,16 @@ func (a *address) setHost(u *url.URL) error {
 	if port == "" {
 		port = plainPort
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || a.host == "" {
+	// USER:PASSWORD:PORT, where the host was forgotten, has a host of two parts.
+	_, notIP := netip.ParseAddr(a.host)
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || a.host == "" || strings.Contains(a.host, ":") && notIP != nil {
 		return errors.New("names no host and port; write HOST:6379")
 	}
 	if u.RawQuery != "" || u.ForceQuery {
 		return errors.New("has parameters; they are not understood here (%-encode ? in the password)")
 	}
 	if !a.tls && !loopback(a.host) {
-		return fmt.Errorf("would send what it holds in clear to %q; write rediss:// (TLS), or use a Valkey of this host", a.host)
+		return errors.New("would send what it holds in clear to another host; write rediss:// (TLS), or use a Valkey of this host")
 	}
 	a.addr = net.JoinHostPort(a.host, port)
 	return nil

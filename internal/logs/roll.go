@@ -44,13 +44,11 @@ type Roller struct {
 	known  map[series]int64
 	at     uint64        // the position in the database
 	passed atomic.Uint64 // sequence number: records before it are counted
+	retain atomic.Int64  // RollerConfig.Retain, or what has come in its place; nanoseconds
 }
 
 // NewRoller returns a roller; Run makes it work.
 func NewRoller(c RollerConfig) *Roller {
-	if c.Retain == 0 {
-		c.Retain = defaultRetain
-	}
 	if c.Every == 0 {
 		c.Every = defaultEvery
 	}
@@ -60,7 +58,17 @@ func NewRoller(c RollerConfig) *Roller {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Roller{c: c}
+	r := &Roller{c: c}
+	r.SetRetain(c.Retain)
+	return r
+}
+
+// SetRetain has counts kept for another time; 0 is the default.
+func (r *Roller) SetRetain(d time.Duration) {
+	if d == 0 {
+		d = defaultRetain
+	}
+	r.retain.Store(int64(d))
 }
 
 // Run rolls up and purges until ctx ends. Failures are logged and tried again.
@@ -221,7 +229,7 @@ func (r *Roller) move(ctx context.Context, tx *store.Tx, to uint64, head journal
 // Purge removes the counts that are older than Retain, an hour's worth in each
 // transaction, and returns how many rows that were.
 func (r *Roller) Purge(ctx context.Context) (int64, error) {
-	end := r.c.Clock().Add(-r.c.Retain).Unix() / 60
+	end := r.c.Clock().Add(-time.Duration(r.retain.Load())).Unix() / 60
 	var total int64
 	for {
 		n, more, err := r.purgeHour(ctx, end)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/internal/fieldname"
 	"sallyport.dev/internal/problem"
 )
 
@@ -62,9 +64,9 @@ func TestTheServiceSaysNothingOfTheInside(t *testing.T) {
 }
 
 func insideSpelling(name string) bool {
-	var buf [foldLimit]byte
-	n, _ := fold(&buf, name)
-	return insideName(n)
+	var buf [fieldname.Limit]byte
+	n, _ := fieldname.Fold(&buf, name)
+	return fieldname.Inside(n)
 }
 
 func TestServiceThatBreaksHTTP(t *testing.T) {
@@ -239,4 +241,62 @@ func TestSenderThatStops(t *testing.T) {
 		t.Error("the service took half a body for a whole one")
 	}
 	eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
+}
+
+// TestSenderThatDrips: a small body that comes for ever holds its place no longer
+// than a request may take.
+func TestSenderThatDrips(t *testing.T) {
+	b := newBed(t, serviceOn(t, func(http.ResponseWriter, *http.Request) { t.Error("the service has got a request") }),
+		func(c *Config, _ *door) { c.AnswerTime = 50 * time.Millisecond })
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.inner, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = fmt.Fprintf(c, "POST /open HTTP/1.1\r\nHost: orders\r\nTxn-Token: %s\r\nContent-Length: 10000\r\n\r\n", b.guard.Token("anonymous"))
+	res := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		res <- line
+	}()
+	for drops := range 10000 {
+		_, _ = c.Write([]byte("x"))
+		select {
+		case got := <-res:
+			if !strings.Contains(got, " 504 ") || drops == 0 {
+				t.Errorf("after %d bytes: %q, want 504", drops, got)
+			}
+			eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+	t.Error("the request has taken every drop")
+}
+
+// TestNoTypeIsGuessed: what a service does not say about its answer nobody says for
+// it, in either direction. A type that a door makes of text by some user would be
+// that user's choice.
+func TestNoTypeIsGuessed(t *testing.T) {
+	page := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = nil // this very server would guess one, too
+		_, _ = io.WriteString(w, "<html><script>alert(1)</script>")
+	}
+	b := newBed(t, serviceOn(t, page), func(_ *Config, d *door) {
+		d.client = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<html>")), Request: r}, nil
+		})}
+	})
+	for what, res := range map[string]*http.Response{
+		"an answer":          b.ask("GET", "/open", b.guard.Token("anonymous"), nil),
+		"on a stream route":  b.ask("GET", "/live", b.guard.Token("anonymous"), nil),
+		"the answer to call": b.call("GET", "http://ledger/entries", nil, nil),
+	} {
+		if body := read(t, res); res.StatusCode != 200 || !strings.HasPrefix(body, "<html>") {
+			t.Errorf("%s: got %d %q", what, res.StatusCode, body)
+		}
+		if types, there := res.Header["Content-Type"]; there {
+			t.Errorf("%s is of type %q, which nobody said", what, types)
+		}
+	}
 }

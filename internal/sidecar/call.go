@@ -17,11 +17,15 @@ type callWire struct{ guard Guard }
 func (w *callWire) RoundTrip(req *http.Request) (*http.Response, error) {
 	// The call's own context: without the trace by which ReverseProxy would pass
 	// interim answers on, and with what the guard knows of the request in hand.
-	out := req.WithContext(callFrom(req.Context()).ctx)
+	c := callFrom(req.Context())
+	out := req.WithContext(c.ctx)
 	out.RequestURI = "" // http.Client takes none
 	res, err := w.guard.Client().Do(out)
 	if err != nil {
 		return nil, err
+	}
+	if isEventStream(res.StatusCode, res.Header) {
+		c.lasts()
 	}
 	return plainAnswer(res)
 }

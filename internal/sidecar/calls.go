@@ -34,10 +34,14 @@ func (s *Sidecar) takeCalls(ctx context.Context, end context.CancelCauseFunc) (*
 		WriteTimeout:      s.cfg.AnswerTime,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    headMost,
+		Protocols:         new(http.Protocols),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: time.Minute, WriteByteTimeout: s.cfg.PieceTime},
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 
 		DisableGeneralOptionsHandler: true, // net/http would answer OPTIONS * in our place
 	}
+	c.srv.Protocols.SetHTTP1(true)
+	c.srv.Protocols.SetUnencryptedHTTP2(true) // of gRPC, with prior knowledge
 	go func() {
 		err := c.srv.Serve(l)
 		c.served <- err

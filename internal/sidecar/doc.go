@@ -60,19 +60,20 @@
 //
 // # What it refuses
 //
-// Upgrades but of WebSocket on routes that declare it, tunnels, absolute targets, paths that
-// some services read in another way than the map (/..;/, a backslash), a handle
-// that is unknown, ended, malformed or sent twice, more requests than its table
-// of handles has room for, and a service that is away from this host. Until the
-// identity and the map are there it does not listen for others at all.
+// Upgrades but of WebSocket on routes that declare it, tunnels, absolute targets,
+// paths that some services read in another way than the map (a semicolon, a
+// backslash, what a second decoding would decode), a handle that is unknown, ended,
+// malformed or sent twice, more requests than its table of handles has room for,
+// and a service that is away from this host. Until the identity and the map are
+// there it does not listen for others at all.
 //
 // # What it cannot do
 //
 // Whoever can connect to the service's own port or socket goes past the inner
 // door; a socket that one uid can open is better than a port of loopback. A GET,
 // HEAD or OPTIONS without a body is sent again, once, when the connection breaks
-// before the first byte of the answer; of several instances that do not take the
-// connection two are tried. The token of a request lives a minute: calls under the
+// before the first byte of the answer; instances that do not take the connection
+// are passed over. The token of a request lives a minute: calls under the
 // handle of a long stream are refused by the callee after that. The service's own
 // calls are plain requests and event streams: it opens no WebSocket and no gRPC
 // through its sidecar.

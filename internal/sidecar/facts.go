@@ -85,15 +85,5 @@ func (f *facts) fields() [7]fact {
 	}
 }
 
-// say writes the facts and the handle into a header that has nobody else's.
-func (f *facts) say(h http.Header, request handle) {
-	for _, field := range f.fields() {
-		if field.value != "" {
-			h[field.name] = []string{field.value}
-		}
-	}
-	h[headerHandle] = []string{request.String()}
-}
-
 // correlationOf returns the correlation id for a refusal.
 func correlationOf(ctx context.Context) string { return guard.CorrelationID(ctx) }

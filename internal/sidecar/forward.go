@@ -34,7 +34,7 @@ func (d *inbound) forward(w http.ResponseWriter, r *http.Request, f *facts, h ha
 		defer cancel(errOver)
 		defer whole.Stop()
 	}
-	x, err := d.send(ctx, out)
+	x, err := d.service.Send(ctx, &out.Request)
 	*out = outgoing{} // the body is over: Send waits for it
 	outgoings.Put(out)
 	if err != nil {
@@ -45,7 +45,7 @@ func (d *inbound) forward(w http.ResponseWriter, r *http.Request, f *facts, h ha
 	}
 	defer x.Close()
 	if x.Switched() {
-		return d.answerTunnel(w, x)
+		return d.answerTunnel(r.Context(), w, x)
 	}
 	if guard.Stream(r.Context()) == "sse" && isEventStream(x.Status, x.Header) {
 		settle()
@@ -55,30 +55,6 @@ func (d *inbound) forward(w http.ResponseWriter, r *http.Request, f *facts, h ha
 	}
 	d.answer(w, r, x)
 	return nil
-}
-
-// send is upstream's Send. An instance that did not take a connection is left
-// alone for a moment by upstream, also where it is the only one: a service that has
-// just come back need not be refused for that, so the request waits for its end.
-func (d *inbound) send(ctx context.Context, out *outgoing) (*upstream.Exchange, error) {
-	if at := d.away.Load(); at != 0 {
-		if left := restTime - time.Duration(time.Now().UnixNano()-at); left > 0 {
-			timer := time.NewTimer(left)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-			}
-		}
-	}
-	x, err := d.service.Send(ctx, &out.Request)
-	switch {
-	case problem.ReasonOf(err) == problem.UpstreamUnreachable:
-		d.away.Store(time.Now().UnixNano())
-	case d.away.Load() != 0:
-		d.away.Store(0)
-	}
-	return x, err
 }
 
 // answer gives the service's answer. One that ends early breaks the connection
@@ -148,6 +124,9 @@ func pump(w http.ResponseWriter, from io.Reader, buf *[pieceSize]byte, n int, fl
 func head(w http.ResponseWriter, status int, from http.Header, length int64) {
 	h := w.Header()
 	outward(h, from)
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // net/http would guess one from the body
+	}
 	if length >= 0 && status != http.StatusNoContent {
 		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}

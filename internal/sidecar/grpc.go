@@ -32,7 +32,7 @@ func (d *inbound) forwardGRPC(w http.ResponseWriter, r *http.Request, f *facts, 
 	if out.Body != nil {
 		out.Body, out.Length = &audible{Body: &content{r.Body}, quiet: quiet}, -1
 	}
-	x, err := d.send(ctx, out)
+	x, err := d.service.Send(ctx, &out.Request)
 	*out = outgoing{}
 	outgoings.Put(out)
 	if err != nil {

@@ -58,9 +58,8 @@ func (t *handles) find(text string) (context.Context, bool) {
 	return request, ok
 }
 
-// String is the header value.
-func (h handle) String() string { return string(h.appendTo(nil)) }
-
+// appendTo appends the header value. There is no String: nothing should print a
+// handle by accident.
 func (h *handle) appendTo(dst []byte) []byte { return base64.RawURLEncoding.AppendEncode(dst, h[:]) }
 
 // parseHandle takes the one spelling of a handle: the spare bits of its last

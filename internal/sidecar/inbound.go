@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"sallyport.dev/guard"
 	"sallyport.dev/internal/problem"
@@ -18,7 +17,6 @@ type inbound struct {
 	cfg     Config
 	handles *handles
 	service *upstream.Set
-	away    atomic.Int64 // unix nanoseconds when no instance took a connection last; 0: they do
 }
 
 func newInbound(c Config, svc *zone.Service, t *handles) *inbound {

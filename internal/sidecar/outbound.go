@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"sync/atomic"
+	"time"
 
 	"sallyport.dev/internal/problem"
 )
@@ -38,6 +39,13 @@ type call struct {
 	ctx    context.Context // the values of the request in hand, the life of the call
 	callee string
 	upload atomic.Pointer[error] // why the call's body ended early
+	conn   *http.ResponseController
+}
+
+// lasts lets a call take longer than any other: it is a stream.
+func (c *call) lasts() {
+	_ = c.conn.SetReadDeadline(time.Time{}) // a recorder in a test has none
+	_ = c.conn.SetWriteDeadline(time.Time{})
 }
 
 type callKey struct{}
@@ -72,8 +80,14 @@ func (o *outbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel(errOver)
 	stop := context.AfterFunc(r.Context(), func() { cancel(context.Cause(r.Context())) })
 	defer stop()
+	c := &call{ctx: ctx, callee: r.Host, conn: http.NewResponseController(w)}
+	if isGRPC(r) {
+		c.lasts()
+		o.forwardCall(w, r, c)
+		return
+	}
+	w.Header()["Content-Type"] = nil // net/http would guess one from the body
 	r.Body = http.MaxBytesReader(w, r.Body, o.cfg.CallBody)
-	c := &call{ctx: ctx, callee: r.Host}
 	o.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"sallyport.dev/guard"
 	"sallyport.dev/guard/guardtest"
+	"sallyport.dev/internal/fieldname"
 	"sallyport.dev/internal/problem"
 )
 
@@ -154,7 +155,7 @@ func TestHandlesThatDoNotHold(t *testing.T) {
 	}{
 		{"ended", []string{ended}},
 		{"of another process", []string{foreign}},
-		{"guessed", []string{handle{1, 2, 3}.String()}},
+		{"guessed", []string{say(handle{1, 2, 3})}},
 		{"empty", []string{""}},
 		{"too short", []string{open[:handleText-1]}},
 		{"too long", []string{open + "A"}},
@@ -242,8 +243,8 @@ func TestServiceSaysNothingOfTheInsideOutwards(t *testing.T) {
 	open, _ := b.open(service, "/mine", b.guard.Token("usr_1"))
 	h := http.Header{headerHandle: {open}, "X-Ordinary": {"passes"}, "Connection": {"X-Named"}, "X-Named": {"gone"}}
 	for _, name := range forgeries {
-		var buf [foldLimit]byte
-		if n, _ := fold(&buf, name); name != "X-Käse" && name != headerHandle && (insideName(n) || proofName(n)) {
+		var buf [fieldname.Limit]byte
+		if n, _ := fieldname.Fold(&buf, name); name != "X-Käse" && name != headerHandle && (fieldname.Inside(n) || proofName(n)) {
 			h[name] = []string{"forged"}
 		}
 	}

@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	idleTime = 4 * time.Second        // below the 5 s after which common servers close
-	restTime = 260 * time.Millisecond // a little more than upstream's shortest ejection
-	idleMost = 128                    // idle connections to an instance of the service
-	headMost = 64 << 10               // bytes of the head of a call, and of an answer (upstream's bound)
+	idleTime = 4 * time.Second // below the 5 s after which common servers close
+	idleMost = 128             // idle connections to an instance of the service
+	headMost = 64 << 10        // bytes of the head of a call, and of an answer (upstream's bound)
 )
 
 // newService returns the service as the sidecar reaches it: in plain, on this

@@ -148,6 +148,7 @@ func TestGRPC(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		req.Trailer = http.Header{"Ask": {"1"}, "X-User-Id": {"root"}, "Txn-Token": {"forged"}}
 		req.Header = http.Header{"Txn-Token": {b.guard.Token("anonymous")}, "Te": {"trailers"}, "Content-Type": {"application/grpc"}, "X-User-Id": {"forged"}}
 		res, err := overHTTP2(t).Do(req)
 		if err != nil {
@@ -176,6 +177,9 @@ func TestGRPC(t *testing.T) {
 	r := <-seen
 	if r.ProtoMajor != 2 || r.Header.Get("Te") != "trailers" || r.Header.Get("X-User-Id") != "" || r.Header.Get("Txn-Token") != "" || len(r.Header[headerHandle]) != 1 {
 		t.Errorf("the service got %s %v", r.Proto, r.Header)
+	}
+	if len(r.Trailer) != 0 {
+		t.Errorf("the service got the trailers %v, want none", r.Trailer)
 	}
 	res = call("/rpc?only", http.NoBody)
 	if read(t, res) != "" || res.Header.Get("Grpc-Status") != "5" || len(res.Trailer) != 0 {

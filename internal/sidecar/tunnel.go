@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -29,7 +30,7 @@ type tunnel struct {
 
 // answerTunnel gives the service's 101 and what follows it. The connection is the
 // guard's to end as well: with its certificates, and when the map takes the right.
-func (d *inbound) answerTunnel(w http.ResponseWriter, x *upstream.Exchange) error {
+func (d *inbound) answerTunnel(ctx context.Context, w http.ResponseWriter, x *upstream.Exchange) error {
 	h := make(http.Header)
 	outward(h, x.Header)
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
@@ -56,6 +57,10 @@ func (d *inbound) answerTunnel(w http.ResponseWriter, x *upstream.Exchange) erro
 	var watcher sync.WaitGroup
 	watcher.Go(func() { t.watch(watch, done) })
 	defer func() { close(done); watcher.Wait(); t.cut() }()
+	// The guard ends the context when it drains, and leaves time for a farewell. Who
+	// knows nothing of frames has none to say.
+	stop := context.AfterFunc(ctx, t.cut)
+	defer stop()
 	if _, err := sender.Write(head.Bytes()); err != nil {
 		return nil
 	}

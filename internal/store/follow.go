@@ -116,9 +116,14 @@ func (f *Follower) Nudge() {
 func (f *Follower) Heard() time.Time { return *f.heard.Load() }
 
 // Fresh says whether what this process remembers may still be believed: no
-// longer than grace ago every revocation was known.
+// longer than grace ago every revocation was known. Both clocks have to say so:
+// the monotonic one stands still while the host sleeps, the other may be set back.
 func (f *Follower) Fresh(now time.Time, grace time.Duration) bool {
-	return f.alone || now.Sub(f.Heard()) <= grace
+	if f.alone {
+		return true
+	}
+	heard := f.Heard()
+	return now.Sub(heard) <= grace && now.Round(0).Sub(heard.Round(0)) <= grace
 }
 
 // look asks once and tells what is new.

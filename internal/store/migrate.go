@@ -120,27 +120,39 @@ func (db *DB) migrate(ctx context.Context, files fs.FS) error {
 	}); err != nil {
 		return fmt.Errorf("store: read schema version: %w", err)
 	}
-	if has.version > known && has.oldest > known {
-		return fmt.Errorf("store: %w: its schema is version %d and for programs that know %d, this one knows %d; run the newer program, or restore the backup made before the upgrade",
-			ErrNewer, has.version, has.oldest, known)
+	if err := has.bears(known); err != nil {
+		return err
 	}
 	for _, m := range list {
 		if m.version <= has.version {
 			continue
 		}
-		if err := db.run(ctx, forMigration, func(ctx context.Context, tx *Tx) error { return tx.apply(ctx, m) }); err != nil {
+		if err := db.run(ctx, forMigration, func(ctx context.Context, tx *Tx) error { return tx.apply(ctx, m, known) }); err != nil {
 			return fmt.Errorf("store: migrate to version:%d: %w", m.version, err)
 		}
 	}
 	return nil
 }
 
-// apply does one migration, unless another process has done it meanwhile: this
-// transaction is the only one that writes.
-func (tx *Tx) apply(ctx context.Context, m migration) error {
+// bears refuses a program that knows the migrations up to a version, unless the
+// newer ones say that it may run over them.
+func (s schema) bears(known int64) error {
+	if s.version <= known || s.oldest <= known {
+		return nil
+	}
+	return fmt.Errorf("store: %w: its schema is version %d and for programs that know %d, this one knows %d; run the newer program, or restore the backup made before the upgrade",
+		ErrNewer, s.version, s.oldest, known)
+}
+
+// apply does one migration, unless another process has done it meanwhile, maybe
+// one that knows more: this transaction is the only one that writes.
+func (tx *Tx) apply(ctx context.Context, m migration, known int64) error {
 	has, err := tx.schema(ctx)
-	if err != nil || has.version >= m.version {
+	if err != nil {
 		return err
+	}
+	if has.version >= m.version {
+		return has.bears(known)
 	}
 	for i, table := range []string{makeSchemaTables, makeOldestTable} {
 		if has.tables[i] {

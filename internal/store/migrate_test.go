@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -140,6 +141,64 @@ func TestMigrationsAtOnce(t *testing.T) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// An older program that waits for its turn while a newer one migrates is refused
+// as one that comes later is.
+func TestNewerProgramIsFirst(t *testing.T) {
+	place := pgtest.Shared(t).Empty(t)
+	open := func(set fs.FS) (*store.DB, error) {
+		return store.OpenPostgresFiles(t.Context(), place, store.PostgresOptions{}, set)
+	}
+	newer, err := open(fstest.MapFS{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = newer.Close() }()
+	for _, c := range []struct {
+		name   string
+		oldest int
+		want   error
+	}{
+		{"not for older ones", 2, store.ErrNewer},
+		{"for older ones", 1, nil},
+	} {
+		opened := make(chan error, 1)
+		if err := newer.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			go func() {
+				db, err := open(files("CREATE TABLE never (x INTEGER) STRICT;"))
+				if err == nil {
+					_ = db.Close()
+				}
+				opened <- err
+			}()
+			for waits := 0; waits == 0; {
+				if err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())").Scan(&waits); err != nil {
+					return err
+				}
+			}
+			for _, s := range []string{
+				"CREATE TABLE schema_version (version_id BIGINT NOT NULL, is_applied BIGINT NOT NULL)", "INSERT INTO schema_version (version_id, is_applied) VALUES (2, 1)",
+				"CREATE TABLE schema_oldest (version BIGINT NOT NULL)", fmt.Sprintf("INSERT INTO schema_oldest (version) VALUES (%d)", c.oldest),
+			} {
+				if _, err := tx.Exec(ctx, s); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-opened; !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+		if err := newer.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.Exec(ctx, "DROP TABLE schema_version, schema_oldest")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // pgConnLife is how long a connection is used: a new one follows a name that
-// has moved, a password or a certificate that was changed.
+// has moved. Password and certificates are those of the start.
 const pgConnLife = 30 * time.Minute
 
 // pgPool keeps up to a number of connections to PostgreSQL. It is as small as

@@ -25,12 +25,15 @@ const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // Listen makes a socket of the mode. The folder is made with folderMode when it is
 // not there. A socket that nobody serves any more is removed; a living one is
-// another process's, and is refused.
+// another process's, and is refused. The file path.lock is left behind.
 func Listen(ctx context.Context, path string, mode, folderMode fs.FileMode) (*net.UnixListener, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("the path %s has %d bytes, a unix socket takes at most %d: choose a folder with a shorter path", path, len(path), maxPath)
 	}
-	unlock, err := lockFolder(filepath.Dir(path), folderMode)
+	if err := makeFolder(filepath.Dir(path), folderMode); err != nil {
+		return nil, err
+	}
+	unlock, err := lock(path + ".lock")
 	if err != nil {
 		return nil, err
 	}
@@ -53,33 +56,38 @@ func Listen(ctx context.Context, path string, mode, folderMode fs.FileMode) (*ne
 	return l.(*net.UnixListener), nil // what the network is called
 }
 
-// lockFolder makes the folder and holds it.
-func lockFolder(dir string, mode fs.FileMode) (unlock func(), err error) {
+// makeFolder makes the folder, or sees that nobody else can put anything into the
+// one that is there.
+func makeFolder(dir string, mode fs.FileMode) error {
 	if err := os.MkdirAll(dir, mode); err != nil {
-		return nil, err
+		return err
 	}
-	f, err := os.Open(dir) // #nosec G304 -- the folder that the operator names
+	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	switch uid := os.Geteuid(); {
-	case !ok || stat.Uid != 0 && int64(stat.Uid) != int64(uid):
-		err = fmt.Errorf("the folder %s belongs to another user, neither root nor uid %d, which this process runs as: choose another", dir, uid)
-		if ok {
-			err = fmt.Errorf("the folder %s belongs to uid %d, neither to root nor to uid %d, which this process runs as: choose another", dir, stat.Uid, uid)
-		}
+	case !ok:
+		return fmt.Errorf("nobody can say whose the folder %s is: choose another", dir)
+	case stat.Uid != 0 && int64(stat.Uid) != int64(uid):
+		return fmt.Errorf("the folder %s belongs to uid %d, neither to root nor to uid %d, which this process runs as: choose another", dir, stat.Uid, uid)
 	case stat.Mode&0o022 != 0:
-		err = fmt.Errorf("the folder %s can be written by other users (mode %04o), who could put a socket of theirs there: chmod 700, or choose another", dir, stat.Mode&0o7777)
-	default:
-		err = os.NewSyscallError("lock folder", syscall.Flock(int(f.Fd()), syscall.LOCK_EX)) // #nosec G115 -- likewise; held for milliseconds
+		return fmt.Errorf("the folder %s can be written by other users (mode %04o), who could put a socket of theirs there: chmod 700, or choose another", dir, stat.Mode&0o7777)
 	}
+	return nil
+}
+
+// lock waits for the file and holds it. It is a file that nobody else can open,
+// and not the folder itself: who can read that could lock it for ever. It stays
+// behind, since to remove it is to have two of it.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) // #nosec G304 -- beside the socket that the operator names
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil { // #nosec G115 -- likewise; held for milliseconds
+		return nil, errors.Join(os.NewSyscallError("lock "+path, err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil
 }

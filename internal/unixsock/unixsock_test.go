@@ -5,8 +5,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func folder(t *testing.T) string {
@@ -59,6 +63,69 @@ func TestListen(t *testing.T) {
 			t.Fatalf("over a stale socket: %v", err)
 		}
 		_ = l.Close()
+	}
+}
+
+// TestNobodyHoldsItUp: whoever can read a folder can lock it, and must not keep a
+// socket from being made in it by that.
+func TestNobodyHoldsItUp(t *testing.T) {
+	dir := folder(t)
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan error, 1)
+	go func() {
+		l, err := Listen(t.Context(), filepath.Join(dir, "s"), 0o600, 0o700)
+		if err == nil {
+			err = l.Close()
+		}
+		made <- err
+	}()
+	select {
+	case err := <-made:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("somebody's lock on the folder holds it up")
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "s.lock" {
+		t.Errorf("left are %v, %v; want the lock alone", left, err)
+	}
+	if got := modeOf(t, filepath.Join(dir, "s.lock")); got != 0o600 {
+		t.Errorf("the lock has mode %v, want 0600", got)
+	}
+}
+
+// TestTwoAtOnce: of any number that start over a stale socket, one serves.
+func TestTwoAtOnce(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	for range 20 {
+		stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stale.SetUnlinkOnClose(false)
+		_ = stale.Close()
+		var all sync.WaitGroup
+		made := make([]*net.UnixListener, 4)
+		for i := range made {
+			all.Go(func() { made[i], _ = Listen(t.Context(), path, 0o600, 0o700) })
+		}
+		all.Wait()
+		made = slices.DeleteFunc(made, func(l *net.UnixListener) bool { return l == nil })
+		if len(made) != 1 {
+			t.Fatalf("%d serve the socket, want 1", len(made))
+		}
+		if err := made[0].Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -58,12 +58,10 @@ func (s *Set) call(ctx context.Context, l lease, r *Request) (*Exchange, *failur
 		if problem.ReasonOf(err) == problem.UpstreamBusy {
 			return nil, &failure{ours: true, err: problem.New(problem.UpstreamBusy, err)}
 		}
-		// It does not eject at once, as a dial does: the instance may be well but for
-		// HTTP/2, and serve all other routes.
 		if fault, ok := errors.AsType[*problem.Error](err); ok && fault.Reason == problem.UpstreamProtocol {
 			return nil, &failure{gone: ctx.Err() != nil, err: fault}
 		}
-		return nil, &failure{gone: ctx.Err() != nil, err: problem.New(problem.UpstreamUnreachable, err)}
+		return nil, &failure{dial: true, gone: ctx.Err() != nil, err: problem.New(problem.UpstreamUnreachable, err)}
 	}
 	req, err := c.request(l.instance, r, s.cfg.Prove)
 	if err != nil {
@@ -77,7 +75,7 @@ func (s *Set) call(ctx context.Context, l lease, r *Request) (*Exchange, *failur
 	inner = httptrace.WithClientTrace(inner, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
 	if r.Body != nil && r.Length != 0 {
 		x.call.body = &callBody{Body: r.Body}
-		req.Body, req.ContentLength, req.Trailer = x.call.body, -1, r.Trailer
+		req.Body, req.ContentLength = x.call.body, -1
 		// http2 does not look at the context while it waits for the body.
 		x.unhook = context.AfterFunc(inner, func() { _ = x.call.body.Close() })
 	}

@@ -306,6 +306,14 @@ func TestCallToNobody(t *testing.T) {
 	wantReason(t, "dead", send(dead, someCall()), problem.UpstreamUnreachable)
 	refused := newTestSet(t, Config{DialHTTP2: dialPlain, Dial: nil}, upstreamtest.Dead(t))
 	wantReason(t, "dead by another dialler", send(refused, someCall()), problem.UpstreamUnreachable)
+	some := newTestSet(t, Config{}, upstreamtest.Dead(t), upstreamtest.Dead(t), upstreamtest.Listen(t, "tcp", answering(fine)))
+	some.next.Store(2) // so that the living one is last
+	wantServed(t, "two of three dead", send(some, someCall()), "ok")
+	for i, st := range some.Status() {
+		if !st.Healthy || (st.Failures == 0) != (i == 2) {
+			t.Errorf("instance %d stands at %+v", i, st)
+		}
+	}
 }
 
 // A connection without requests is closed when its time is over.

@@ -15,8 +15,9 @@ import (
 )
 
 // instance is one place where a service listens. It is ejected, that is not
-// used for a time, when it cannot be dialled or breaks exchanges in a row. The
-// time doubles with each ejection until an exchange succeeds.
+// used for a time while there are others (see Set.pick), when it cannot be dialled
+// or breaks exchanges in a row. The time doubles with each ejection until an
+// exchange succeeds.
 type instance struct {
 	zone.Upstream
 	set *Set
@@ -106,7 +107,11 @@ func (in *instance) failed(dial bool, cause error) {
 	out := min(ejectionFloor<<min(in.ejections.Add(1)-1, 10), ejectionCap)
 	in.ejectedAt.Store(now.UnixNano())
 	if in.backAt.Swap(now.Add(out).UnixNano()) == 0 {
-		in.set.cfg.Log.Warn("upstream is ejected", slog.String("service", in.set.service.Name),
+		text := "upstream is ejected"
+		if len(in.set.instances) == 1 { // which is asked all the same
+			text = "upstream takes no connections"
+		}
+		in.set.cfg.Log.Warn(text, slog.String("service", in.set.service.Name),
 			slog.String("upstream", in.URL), slog.Duration("for", out), slog.Any("cause", cause))
 	}
 	in.closeIdle(func(*wire) bool { return true })

@@ -27,12 +27,9 @@ type Request struct {
 	Length int64 // of Body in bytes; -1: not known, so it travels in chunks
 
 	// HTTP2 asks for HTTP/2, in which request and answer travel at the same time and
-	// both may have trailers. The Body is sent as it comes, whatever its Length, and
+	// the answer may have trailers. The Body is sent as it comes, whatever its Length, and
 	// there is no bound in time but the context and those of the Body.
 	HTTP2 bool
-	// Trailer has the names of the trailer fields that come behind the Body, which
-	// sets their values before it says io.EOF. Over HTTP/2 only.
-	Trailer http.Header
 
 	// Handshake asks the service to switch to WebSocket; nil: an ordinary request.
 	// It goes with GET and no body. A service may refuse it with any answer.

@@ -1,12 +1,16 @@
 package upstream
 
 import (
+	"context"
+	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/upstream/upstreamtest"
+	"sallyport.dev/zone"
 )
 
 // Only what is safe is sent again: the service counts.
@@ -82,6 +86,37 @@ func TestAnotherInstance(t *testing.T) {
 	}
 	set := newTestSet(t, Config{}, upstreamtest.Dead(t), upstreamtest.Dead(t))
 	wantReason(t, "all dead", send(set, someRequest("GET", "/")), problem.UpstreamUnreachable)
+}
+
+// A request passes over every instance that takes no connection, whatever is left
+// of the budget: it costs the service nothing. None is asked twice.
+func TestEveryInstance(t *testing.T) {
+	for _, dead := range []int{1, 2, 5} {
+		dials := 0
+		cfg := Config{Dial: func(ctx context.Context, svc *zone.Service, to zone.Upstream) (net.Conn, error) {
+			dials++
+			return dialPlain(ctx, svc, to)
+		}}
+		s := upstreamtest.Listen(t, "tcp", upstreamtest.Always(upstreamtest.Sized("ok")))
+		var all []*upstreamtest.Service
+		for range dead {
+			all = append(all, upstreamtest.Dead(t))
+		}
+		set := newTestSet(t, cfg, append(all, s)...)
+		set.next.Store(uint32(dead)) // so that the living one is last
+		set.retries.tokens.Store(0)
+		wantServed(t, fmt.Sprint(dead, " dead"), send(set, someRequest("POST", "/")), "ok")
+		wantRequests(t, "the living one", s, 1)
+		if dials != dead+1 {
+			t.Errorf("%d dead: %d dials, want %d", dead, dials, dead+1)
+		}
+		dials = 0
+		set = newTestSet(t, cfg, all...)
+		wantReason(t, "all dead", send(set, someRequest("GET", "/")), problem.UpstreamUnreachable)
+		if dials != dead {
+			t.Errorf("all of %d dead: %d dials", dead, dials)
+		}
+	}
 }
 
 // A connection that ends just as it is used again says nothing about the

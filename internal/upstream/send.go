@@ -25,7 +25,7 @@ const (
 // failure is why an exchange broke.
 type failure struct {
 	progress progress
-	dial     bool // the instance cannot be reached
+	dial     bool // the instance takes no connection
 	stale    bool // on a connection used before: says nothing about the instance
 	gone     bool // the client went away
 	ours     bool // neither the service nor its connection is at fault
@@ -33,10 +33,11 @@ type failure struct {
 }
 
 // Send sends a request and returns the exchange with the head of the answer
-// read. A request is sent again at most once, and only when that is certain to
-// do no harm: when nothing of it had left, or when its method is safe, it has no
-// body and nothing of an answer had come. Errors are *problem.Error, of the
-// upstream family where the service is at fault.
+// read. It passes over every instance that takes no connection. Once, and no more,
+// it sends a request again, when that is certain to do no harm: when nothing of it
+// had left, or when its method is safe, it has no body and nothing of an answer had
+// come. Errors are *problem.Error, of the upstream family where the service is at
+// fault.
 func (s *Set) Send(ctx context.Context, r *Request) (*Exchange, error) {
 	if !r.HTTP2 {
 		if err := r.readAhead(ctx); err != nil {
@@ -46,13 +47,13 @@ func (s *Set) Send(ctx context.Context, r *Request) (*Exchange, error) {
 	s.retries.earn()
 	safe := retriable(r.Method) && r.Length == 0
 	holder := holderOf(s.seed, r.Client)
-	var first *failure
-	var avoid *instance
-	for {
-		l, reason := s.pick(avoid, safe && first == nil, holder)
+	var last *failure
+	var avoid []*instance // that have failed this request
+	for retried := false; ; {
+		l, reason := s.pick(avoid, safe && !retried, holder)
 		if reason != problem.OK {
-			if first != nil {
-				return nil, first.err // tells more than that there is no second instance
+			if last != nil {
+				return nil, last.err // tells more than that there is no other instance
 			}
 			return nil, problem.New(reason, fmt.Errorf("service %s: no instance", s.service.Name))
 		}
@@ -61,7 +62,7 @@ func (s *Set) Send(ctx context.Context, r *Request) (*Exchange, error) {
 		if r.HTTP2 {
 			x, fail = s.call(ctx, l, r)
 		} else {
-			x, fail = s.try(ctx, l, r, first != nil)
+			x, fail = s.try(ctx, l, r, retried)
 		}
 		if fail == nil {
 			return x, nil
@@ -75,20 +76,26 @@ func (s *Set) Send(ctx context.Context, r *Request) (*Exchange, error) {
 			return nil, problem.New(contextReason(ctx), fail.err)
 		}
 		if !fail.stale {
-			l.failed(fail.dial, fail.err)
+			// Over HTTP/2 the instance may be well but for that, and serve all other routes.
+			l.failed(fail.dial && !r.HTTP2, fail.err)
 		}
 		l.release()
-		again := first == nil && (fail.progress == notSent || fail.progress == sent && safe)
+		switch {
+		case fail.dial && len(avoid)+1 < len(s.instances):
+		case fail.dial, retried, fail.progress == answered, fail.progress == sent && !safe:
+			return nil, fail.err
 		// A service that closes its idle connections is no failing service: only
 		// what says something about it costs of the budget.
-		if !again || !fail.stale && !s.retries.spend() {
+		case !fail.stale && !s.retries.spend():
 			return nil, fail.err
+		default:
+			retried = true
 		}
 		s.cfg.Log.Debug("upstream is tried again", slog.String("service", s.service.Name),
 			slog.String("upstream", l.URL), slog.Any("cause", fail.err))
-		first = fail
+		last = fail
 		if !fail.stale {
-			avoid = l.instance
+			avoid = append(avoid, l.instance)
 		}
 	}
 }

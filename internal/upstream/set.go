@@ -15,6 +15,7 @@ package upstream
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -61,9 +62,10 @@ func (s *Set) Close() {
 // that work, instances whose health check fails, an ejected one. An ejected
 // instance whose time is over is tried with one request at a time (half-open);
 // a request that could not be tried again elsewhere is not risked on it while
-// another instance works. avoid, which may be nil, is taken only when there is
-// no other. An instance of which the holder has its share counts as busy.
-func (s *Set) pick(avoid *instance, again bool, holder uint64) (lease, problem.Reason) {
+// another instance works. What is in avoid is taken only when there is no other.
+// An instance of which the holder has its share counts as busy. Where there is one
+// instance alone nobody is spared by leaving it alone: it is asked each time.
+func (s *Set) pick(avoid []*instance, again bool, holder uint64) (lease, problem.Reason) {
 	const ( // rank: the lower the better
 		works = iota
 		unhealthy
@@ -83,16 +85,17 @@ func (s *Set) pick(avoid *instance, again bool, holder uint64) (lease, problem.R
 		}
 		rank := works
 		switch probe := in.ejection(); {
+		case len(s.instances) == 1:
 		case probe == ejectedNow:
 			rank = ejected
-		case probe == halfOpen && (again || len(s.instances) == 1) && in != avoid:
+		case probe == halfOpen && again && !slices.Contains(avoid, in):
 			if in.probing.CompareAndSwap(false, true) {
 				return in.lease(true, holder, start)
 			}
 			continue
 		case probe == halfOpen:
 			rank = ejected
-		case in == avoid:
+		case slices.Contains(avoid, in):
 			rank = avoided
 		case in.unhealthy.Load():
 			rank = unhealthy

@@ -1,12 +1,15 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/upstream/upstreamtest"
+	"sallyport.dev/zone"
 )
 
 // clockSet is a set of n instances that nobody dials, on a clock of the test.
@@ -25,7 +28,7 @@ func clockSet(t *testing.T, n int, cfg Config) (*Set, *testClock) {
 // must picks and fails when there is nothing to pick.
 func must(t *testing.T, s *Set, avoid *instance, again bool) lease {
 	t.Helper()
-	l, reason := s.pick(avoid, again, 1)
+	l, reason := s.pick([]*instance{avoid}, again, 1)
 	if reason != problem.OK {
 		t.Fatalf("pick: %v", reason)
 	}
@@ -124,29 +127,59 @@ func TestEjection(t *testing.T) {
 
 // A probe whose client goes away decides nothing and blocks nothing.
 func TestProbeWithoutResult(t *testing.T) {
-	s, clock := clockSet(t, 1, Config{})
+	s, clock := clockSet(t, 2, Config{})
 	s.instances[0].failed(true, errTest)
 	clock.advance(ejectionFloor)
-	must(t, s, nil, false).release()
-	if l := must(t, s, nil, false); !l.probe {
-		t.Error("the instance came back without a success")
+	for range 2 {
+		l := must(t, s, nil, true)
+		if l.instance != s.instances[0] || !l.probe {
+			t.Error("the instance came back without a success")
+		}
+		l.release()
 	}
 }
 
 // Requests from before the ejection come to their end without making room for
 // a second probe.
 func TestOneProbeAtATime(t *testing.T) {
-	s, clock := clockSet(t, 1, Config{})
-	before := must(t, s, nil, true)
-	s.instances[0].failed(true, errTest)
-	clock.advance(ejectionFloor)
-	probe := must(t, s, nil, true)
-	before.release()
-	if _, reason := s.pick(nil, true, 1); reason != problem.UpstreamUnreachable {
-		t.Errorf("beside the probe: %v, want %v", reason, problem.UpstreamUnreachable)
+	s, clock := clockSet(t, 2, Config{})
+	before := []lease{must(t, s, nil, true), must(t, s, nil, true)}
+	for _, in := range s.instances {
+		in.failed(true, errTest)
 	}
-	probe.release()
+	clock.advance(ejectionFloor)
+	probes := []lease{must(t, s, nil, true), must(t, s, nil, true)}
+	for _, l := range before {
+		l.release()
+	}
+	if _, reason := s.pick(nil, true, 1); reason != problem.UpstreamUnreachable {
+		t.Errorf("beside the probes: %v, want %v", reason, problem.UpstreamUnreachable)
+	}
+	probes[0].release()
 	must(t, s, nil, true)
+}
+
+// Where there is one instance alone, it is asked each time: a service that has
+// just come back is not refused. What is known of it is told all the same.
+func TestTheOnlyInstanceIsAsked(t *testing.T) {
+	up := false
+	s := newTestSet(t, Config{Dial: func(ctx context.Context, svc *zone.Service, to zone.Upstream) (net.Conn, error) {
+		if !up {
+			return nil, errTest
+		}
+		return dialPlain(ctx, svc, to)
+	}}, upstreamtest.Listen(t, "tcp", upstreamtest.Always(upstreamtest.Sized("ok"))))
+	for range 3 {
+		wantReason(t, "down", send(s, someRequest("POST", "/")), problem.UpstreamUnreachable)
+	}
+	if s.Status()[0].Healthy {
+		t.Error("told to be healthy while it takes no connection")
+	}
+	up = true
+	wantServed(t, "just back", send(s, someRequest("POST", "/")), "ok")
+	if !s.Status()[0].Healthy {
+		t.Error("told to be down after it has answered")
+	}
 }
 
 // The idle connections of an instance that broke are as good as it.

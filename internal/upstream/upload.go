@@ -34,8 +34,19 @@ func (r *Request) readAhead(ctx context.Context) error {
 	if r.Length <= 0 || r.Length > aheadLimit {
 		return nil
 	}
+	// It may come so slowly that it never ends: it ends with the request.
+	retired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { r.Body.Retire(); close(retired) })
 	buf := make([]byte, r.Length)
-	if _, err := io.ReadFull(r.Body, buf); err != nil {
+	_, err := io.ReadFull(r.Body, buf)
+	if !stop() {
+		<-retired // nothing touches the body after its exchange
+	}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return problem.New(contextReason(ctx), err)
+	default:
 		return bodyFault(ctx, err)
 	}
 	r.ahead = buf

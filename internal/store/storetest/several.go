@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -263,7 +264,11 @@ func ownAfterOthers(t *testing.T, _ Engine, p pair) {
 // hearsOfPruned: what was pruned before it was heard is told as "all".
 func hearsOfPruned(t *testing.T, _ Engine, p pair) {
 	told := listen(p.a)
-	f := follow(t, p.a, store.FollowConfig{})
+	var looks atomic.Int64
+	f := follow(t, p.a, store.FollowConfig{Clock: func() time.Time { return at.Add(time.Duration(looks.Add(1))) }})
+	for f.Heard().Before(at.Add(2)) { // until its first look is over, which sees nothing of what comes
+		time.Sleep(time.Millisecond)
+	}
 	prune := func() {
 		_, err := p.b.PruneRevocations(t.Context(), at.Add(time.Hour), 100)
 		must(t, err)

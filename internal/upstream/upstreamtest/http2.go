@@ -86,3 +86,10 @@ func (h *HTTP2) Content(stream uint32, end bool, text string) {
 	defer h.mu.Unlock()
 	_ = h.WriteData(stream, end, []byte(text))
 }
+
+// Locked runs what writes frames by itself beside the answers to PING and SETTINGS.
+func (h *HTTP2) Locked(write func() error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_ = write()
+}

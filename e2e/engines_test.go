@@ -305,18 +305,10 @@ func TestOverEngines(t *testing.T) {
 	t.Parallel()
 	pgtest.Shared(t) // skips all of them, once, where there is no server
 	for _, test := range []func(*testing.T){
-		TestGuessing, TestFormLogin, TestSessionsOfAUser, TestSessionsExpire, TestKill, TestInterfaceOverEngines, TestLimitEnds,
+		TestGuessing, TestFormLogin, TestSessionsOfAUser, TestSessionsExpire, TestKill, TestLogin, TestRegister, TestKeyCreate, TestLimitEnds,
 		TestLimitOfAListener, TestLoginsAreOnRecordAtOnce, TestMatrix, TestRevocationIsImmediate, TestDisabledAndRemovedUsersCannotLogIn,
 		TestStream, TestStop, TestInnerDoorJoinTokens, TestInnerDoorReplayedToAnotherReplica, TestInnerDoorChain, TestInsideTokenIsCached,
 	} {
-		name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
-		t.Run(name[strings.LastIndexByte(name, '.')+1:], test)
-	}
-}
-
-// TestInterfaceOverEngines is the account service's part of the interface.
-func TestInterfaceOverEngines(t *testing.T) {
-	for _, test := range []func(*testing.T){TestLogin, TestRegister, TestKeyCreate} {
 		name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
 		t.Run(name[strings.LastIndexByte(name, '.')+1:], test)
 	}

@@ -133,7 +133,8 @@ func (g *Gateway) now() *rules { return g.inForce.Load() }
 // closes, and streams whose route is gone, or no longer allows them, are cut by
 // their vigil. A listener whose server has other bounds (header, header_time,
 // idle, streams) gets new connections by a new server on the same socket, while
-// the connections of the old one end with their next answer.
+// the connections of the old one end with their next answer (over HTTP/2, where a
+// GOAWAY can meet a request that cannot be sent twice, that one fails).
 //
 // The name of the zone cannot change.
 func (g *Gateway) Reload(z *zone.Zone, certificates map[string]Certificates, locals []Local) error {

@@ -141,7 +141,7 @@ func run(ctx context.Context, p plan) error {
 		all = append(all[:1], innerContenders()...)
 	}
 	all = slices.DeleteFunc(all, func(c *contender) bool {
-		return p.only != "" && !strings.Contains(p.only, strings.SplitN(c.name, ",", 2)[0])
+		return p.only != "" && !strings.Contains(p.only, strings.ReplaceAll(c.name, ",", ""))
 	})
 	for round := range p.rounds {
 		for _, c := range all {

@@ -25,23 +25,36 @@ var layers = map[string][]string{
 	"internal/kv":      {"internal/problem", "internal/obs", "zone"},
 	"internal/httpsig": {"internal/problem", "internal/es256"},
 	"internal/svid":    {"internal/problem"},
+	"internal/dpop":    nil,                  // proofs of possession of outside tokens
+	"internal/reqsig":  {"internal/problem"}, // signatures of outside requests
 	// 2: judgement and keys
 	"internal/policy":   {"zone", "internal/problem"}, // pure: no I/O, so that both doors can use it
 	"internal/keys":     {"internal/problem", "internal/obs", "zone", "internal/token", "internal/store"},
 	"internal/upstream": {"zone", "internal/problem"},
+	// what the account service is made of; it alone knows accounts
+	"internal/password": {"internal/problem", "internal/obs"},
+	"internal/page":     {"internal/problem", "internal/obs", "zone"}, // its face
+	"internal/mail":     {"internal/problem", "internal/obs", "zone", "internal/store", "internal/keys"},
+	"internal/factor":   {"internal/problem", "internal/obs", "internal/store", "internal/keys"},
+	"internal/flow":     {"internal/problem", "internal/store", "internal/keys"},
+	"internal/guess":    {"internal/problem", "zone", "internal/kv", "internal/page"},
+	"internal/broker":   {"internal/problem", "internal/obs", "zone", "internal/store"},
 	// 3: parts; never each other
 	"internal/pki":      {"internal/problem", "internal/obs", "zone", "internal/token", "internal/store", "internal/keys", "internal/policy"},
 	"internal/session":  {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/policy"},
-	"internal/identity": {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/keys", "internal/policy"},
+	"internal/identity": {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/keys", "internal/policy", "internal/password", "internal/page", "internal/mail", "internal/factor", "internal/flow", "internal/guess", "internal/broker"},
+	"internal/apikey":   {"internal/problem", "internal/obs", "zone", "internal/store", "internal/keys", "internal/policy"},
 	"internal/logs":     {"internal/problem", "internal/obs", "zone", "internal/store", "internal/journal"},
 	"internal/bearer":   {"internal/problem", "internal/obs", "zone", "internal/policy"},
 	"internal/export":   {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store"},
 	"internal/join":     {"internal/problem", "internal/store"},
 	"internal/workload": {"internal/problem", "internal/obs", "zone", "internal/unixsock"},
+	// 4: the OpenID provider; it meets users and sessions through interfaces of its own
+	"internal/oauth": {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/keys", "internal/policy", "internal/token", "internal/page", "internal/flow", "internal/dpop", "internal/es256"},
 	// 4: where inner doors join
 	"internal/control": {"internal/problem", "internal/obs", "zone", "internal/token", "internal/journal", "internal/kv", "internal/svid"},
 	// 5: the doors; they meet the parts through interfaces of their own
-	"internal/gateway": {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store", "internal/kv", "internal/policy", "internal/upstream", "internal/httpsig", "internal/svid", "internal/fieldname"},
+	"internal/gateway": {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store", "internal/kv", "internal/policy", "internal/upstream", "internal/httpsig", "internal/svid", "internal/fieldname", "internal/dpop", "internal/reqsig"},
 	// side: what services import
 	"guard":                  {"zone", "internal/token", "internal/policy", "internal/problem", "internal/httpsig", "internal/svid"},
 	"guard/internal/channel": {"internal/httpsig", "internal/svid"}, // how a request came in, which tests may say
@@ -106,7 +119,7 @@ func TestProductHasNoTestCode(t *testing.T) {
 // sessions or signing keys except through the interfaces that app hands it.
 func TestGatewayHoldsNoUserTable(t *testing.T) {
 	deps := list(t, "-deps", "-f", "{{.ImportPath}}", "./internal/gateway")
-	for _, banned := range []string{"internal/identity", "internal/session", "internal/keys", "internal/pki", "internal/token"} {
+	for _, banned := range []string{"internal/identity", "internal/apikey", "internal/oauth", "internal/session", "internal/keys", "internal/pki", "internal/token"} {
 		if slices.Contains(deps, module+banned) {
 			t.Errorf("internal/gateway reaches %s", banned)
 		}

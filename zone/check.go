@@ -105,11 +105,7 @@ func (r *reader) checkIdentity(z *Zone) {
 			r.fail(r.at(path+".id").value, fmt.Sprintf("client %q is there twice", c.ID), "give each client an id of its own")
 		}
 		seen[c.ID] = true
-		for k, uri := range c.RedirectURIs {
-			if !safeRedirect(uri) {
-				r.fail(r.at(fmt.Sprintf("%s.redirect_uris[%d]", path, k)).value, "redirect_uris: plain http to another host", "write https://")
-			}
-		}
+		r.checkClient(path, c)
 	}
 }
 

@@ -121,6 +121,8 @@ func (r *reader) checkForm(rt *Route, path string) {
 		r.fail(stream, "stream: grpc is POST", "declare POST "+rt.Path)
 	case rt.Stream == StreamWebSocket && rt.CORS != nil:
 		r.fail(r.at(path+".cors").key, "cors on stream: websocket: browsers ask for no leave there; with a cookie only the zone's own pages may open it", "remove cors")
+	case rt.Stream == StreamGRPC && rt.Signed:
+		r.fail(r.at(path+".signed").key, "signed on stream: grpc: what is signed is a whole body, and a call has none before it ends", "remove signed, or stream")
 	case rt.Stream == StreamGRPC && rt.Upload != nil:
 		r.fail(r.at(path+".upload").key, "upload on stream: grpc: a call is many messages and no upload", "remove upload, or stream")
 	}

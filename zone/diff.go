@@ -199,6 +199,7 @@ func (d *difference) identity(before, after *Zone) {
 	b, a := before.Identity, after.Identity
 	d.what = "identity"
 	d.value(b.Listener, a.Listener, "users", "listener")
+	d.value(b.URL, a.URL, "users and OAuth clients", "url")
 	if b.Registration != a.Registration {
 		dir := Lose
 		if a.Registration > b.Registration { // closed, invited, open
@@ -234,6 +235,52 @@ func (d *difference) client(was, now Client) {
 	d.value(was.Kind, now.Kind, who, "kind")
 	d.set(was.RedirectURIs, now.RedirectURIs, func(dir Direction, uri string) { d.add(dir, who, "redirect to "+uri+" "+words(dir)) })
 	d.set(was.Scopes, now.Scopes, func(dir Direction, scope string) { d.add(dir, who, "scope "+scope+" "+words(dir)) })
+	d.set(was.grants(), now.grants(), func(dir Direction, grant string) { d.add(dir, who, "grant "+grant+" "+words(dir)) })
+	d.set(was.LogoutURIs, now.LogoutURIs, func(dir Direction, uri string) { d.add(dir, who, "logout to "+uri+" "+words(dir)) })
+	d.value(was.BackchannelLogoutURI, now.BackchannelLogoutURI, who, "backchannel_logout_uri")
+	d.value(was.proof(), now.proof(), who, "authentication")
+	d.value(was.form(), now.form(), who, "tokens")
+}
+
+// grants are those in force, by default or by name.
+func (c Client) grants() []string {
+	var list []string
+	for _, g := range grants() {
+		if c.Allows(g) {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// proof tells how a client shows who it is.
+func (c Client) proof() string {
+	switch {
+	case c.Secret != nil:
+		return "secret"
+	case c.JWKS != "":
+		return "jwks " + filepath.Base(c.JWKS)
+	case c.Certificate != "":
+		return "certificate " + c.Certificate
+	}
+	return "none"
+}
+
+// form tells what its tokens are.
+func (c Client) form() string {
+	form := "opaque"
+	if c.JWTTokens {
+		form = "jwt"
+	}
+	for _, also := range []struct {
+		name string
+		on   bool
+	}{{"dpop", c.DPoP}, {"par", c.PAR}, {"without consent", !c.Consent}} {
+		if also.on {
+			form += ", " + also.name
+		}
+	}
+	return form
 }
 
 func providerNames(i Identity) []string {

@@ -10,16 +10,12 @@ import (
 func routeType() typ[Route] {
 	long := object("route", "who may use it, and how",
 		key("allow", allowType(), func(rt *Route) *Allow { return &rt.Allow },
-			"the kinds of callers, any of which suffices: `anonymous`, `user` (a session or an OAuth user), `key` (API key), `client` (OAuth client credentials), `service` (inside only)").must().
-			laterIf(func(a Allow) bool { return a.Has(AllowClient) }, Listed,
-				"OAuth client credentials are not issued yet: nobody passes as client"),
+			"the kinds of callers, any of which suffices: `anonymous`, `user` (a session or an OAuth user), `key` (API key), `client` (OAuth client credentials), `service` (inside only)").must(),
 		key("roles", oneOrList(role()), func(rt *Route) *[]string { return &rt.Roles }, "any of them suffices"),
 		key("scopes", oneOrList(scope()), func(rt *Route) *[]string { return &rt.Scopes },
 			"all are needed of an OAuth token or API key; they never limit sessions. A token or key on a route without `scopes` is refused"),
-		key("mfa", boolean(), func(rt *Route) *bool { return &rt.MFA }, "a second factor is needed: 401 `auth.step_up`").is("false").
-			laterIf(isTrue, RefusesRoute, notYet("step-up authentication")),
-		key("max_age", duration(), func(rt *Route) *time.Duration { return &rt.MaxAge }, "the login may be no older: 401 `auth.step_up`").
-			later(RefusesRoute, notYet("step-up authentication")),
+		key("mfa", boolean(), func(rt *Route) *bool { return &rt.MFA }, "a second factor is needed: 401 `auth.step_up`").is("false"),
+		key("max_age", duration(), func(rt *Route) *time.Duration { return &rt.MaxAge }, "the login may be no older: 401 `auth.step_up`"),
 		key("owner", ownerType(), func(rt *Route) *Owner { return &rt.Owner },
 			"only the owner of the object passes, compared as a string with `sub`; others get 404 `owner.denied`. "+
 				"`path:NAME`: a wildcard of the path. `response:/POINTER`: of the JSON answer (GET). `read:/POINTER`: of the answer to GET of the same path, asked first (writes). "+
@@ -36,8 +32,7 @@ func routeType() typ[Route] {
 			later(RefusesRoute, notYet("scanning of uploads")),
 		key("cors", corsType(), func(rt *Route) **CORS { return &rt.CORS }, "what pages of other origins may do").says("nothing"),
 		key("paths", oneOf("paths", []word[bool]{{"encoded-slash", true}}), func(rt *Route) *bool { return &rt.EncodedSlash }, "permits `%2F` in the path, passed as it came"),
-		key("signed", boolean(), func(rt *Route) *bool { return &rt.Signed }, "the caller must sign the request (RFC 9421) with the key of its API key").is("false").
-			laterIf(isTrue, RefusesRoute, notYet("verification of signed requests")),
+		key("signed", boolean(), func(rt *Route) *bool { return &rt.Signed }, "the caller must sign the request (RFC 9421) with a signing key of its API key; needs `allow: key`").is("false"),
 	)
 	return short(long, allowType(), func(rt *Route, a Allow) { rt.Allow = a })
 }

@@ -166,6 +166,9 @@ func (r *reader) checkFiles(base string, m *mapFile) {
 	}
 	for _, p := range m.Identity.Providers {
 		check(pathOf("identity.providers", p.Name)+".ca", p.CA)
+		if !isURL(p.Metadata) {
+			check(pathOf("identity.providers", p.Name)+".metadata", p.Metadata)
+		}
 	}
 }
 

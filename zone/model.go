@@ -123,6 +123,7 @@ const (
 // Identity is the account service as declared.
 type Identity struct {
 	Listener     string // name of the outside listener that serves /auth/; empty: none
+	URL          string // where browsers and programs find it: the issuer of OpenID Connect, the links in letters
 	Registration Registration
 	MFARequired  bool
 	Mail         *Mail
@@ -149,16 +150,20 @@ type Sessions struct {
 // Provider is one entry of the allowlist of identity providers.
 type Provider struct {
 	Name         string
-	Kind         string // oidc, github, saml, bearer
-	Issuer       string // exactly what its tokens say
-	Audience     string // bearer, as all below but the client's
-	JWKS         string // where its keys are; empty: its discovery document says
-	Algorithms   []string
-	Roles        *RoleMap // nil: its users have no roles
-	Clients      []string // who may have asked for the token; empty: any
+	Kind         string   // oidc, github, saml, bearer
+	Title        string   // what its button says; empty: Name
+	Issuer       string   // exactly what its tokens say; github: of an own server; saml: empty
+	Audience     string   // bearer
+	JWKS         string   // bearer: where its keys are; empty: its discovery document says
+	Algorithms   []string // oidc, bearer
+	Roles        *RoleMap // bearer; nil: its users have no roles
+	Clients      []string // bearer: who may have asked for the token; empty: any
 	CA           string   // PEM file, the only roots for its TLS; empty: the system's
-	ClientID     string
-	ClientSecret *Secret
+	ClientID     string   // oidc, github
+	ClientSecret *Secret  // oidc, github; nil: the zone is a public client
+	Scopes       []string // oidc: what is asked for
+	Metadata     string   // saml: file or https url of its metadata
+	EntityID     string   // saml: what its metadata must be of; empty: what the file says
 }
 
 // RoleMap makes roles of the zone from a claim. Values that are not in it are
@@ -170,10 +175,21 @@ type RoleMap struct {
 
 // Client is an OAuth client.
 type Client struct {
-	ID           string
-	Kind         string // public, confidential
-	RedirectURIs []string
-	Scopes       []string
+	ID                   string
+	Title                string // as the consent page names it; empty: the id
+	Kind                 string // public, confidential
+	RedirectURIs         []string
+	LogoutURIs           []string // post_logout_redirect_uris
+	BackchannelLogoutURI string
+	Scopes               []string // sorted
+	Grants               []string // sorted; empty: by kind and redirect_uris, see Client.Allows
+	Secret               *Secret  // confidential: client_secret_basic and client_secret_post
+	JWKS                 string   // confidential: JSON file of its public keys, for private_key_jwt
+	Certificate          string   // confidential: subject of its certificate, for tls_client_auth
+	JWTTokens            bool     // access tokens are JWT (RFC 9068) instead of opaque
+	DPoP                 bool     // its tokens must be bound to a key (RFC 9449)
+	PAR                  bool     // it must push its authorization requests (RFC 9126)
+	Consent              bool     // users are asked; false: a client of the zone's own
 }
 
 // Proof is the strength of the proof that a forwarded request carries.

@@ -84,6 +84,9 @@ func (r *reader) observeCall(z *Zone, s *Service, c Call) {
 		if rt.Method == c.Method && rt.Path == c.Path && c.AsService && rt.Allow&(AllowService|AllowAnonymous) == 0 {
 			r.notice(c.Pos, path, Warning, fmt.Sprintf("the call can never pass: %s of %s does not allow service", rt.Pattern(), c.Service))
 		}
+		if rt.Method == c.Method && rt.Path == c.Path && !c.AsService && rt.MaxAge > 0 {
+			r.notice(c.Pos, path, Warning, fmt.Sprintf("on behalf of a user the call never passes: %s of %s has max_age, which the outer door alone can judge", rt.Pattern(), c.Service))
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // String tells in one line whom a provider lets in.
 func (p Provider) String() string {
 	parts := []string{p.Kind}
-	for _, part := range []string{p.Issuer, p.Audience, p.ClientID} {
+	for _, part := range []string{p.Issuer, p.Audience, p.ClientID, p.metadataName(), p.EntityID} {
 		if part != "" {
 			parts = append(parts, part)
 		}
@@ -39,6 +39,7 @@ func (m *RoleMap) pairs() []string {
 func (p *Provider) sort() {
 	slices.Sort(p.Algorithms)
 	slices.Sort(p.Clients)
+	slices.Sort(p.Scopes)
 	if p.Roles != nil {
 		for _, roles := range p.Roles.Map {
 			slices.Sort(roles)
@@ -52,6 +53,13 @@ func (d *difference) provider(was, now Provider) {
 	d.value(sourceText(was), sourceText(now), who, "identity provider")
 	d.value(was.JWKS, now.JWKS, who, "jwks")
 	d.value(was.caName(), now.caName(), who, "ca")
+	d.value(was.metadataName(), now.metadataName(), who, "metadata")
+	if w, n := was.EntityID, now.EntityID; w != n { // without one it is the file's
+		d.value(w, n, who, "entity_id")
+	}
+	d.set(was.Scopes, now.Scopes, func(dir Direction, scope string) {
+		d.add(Alter, "the zone about "+who, "scope "+scope+" "+words(dir))
+	})
 	d.set(was.Algorithms, now.Algorithms, func(dir Direction, name string) {
 		d.add(dir, who+" with tokens signed by "+name, "algorithm "+words(dir))
 	})
@@ -79,6 +87,14 @@ func (m *RoleMap) claim() string {
 		return ""
 	}
 	return m.Claim
+}
+
+// metadataName is an url, or a file by name, as caName.
+func (p Provider) metadataName() string {
+	if isURL(p.Metadata) {
+		return p.Metadata
+	}
+	return p.Metadata[strings.LastIndexAny(p.Metadata, `/\`)+1:]
 }
 
 // caName is by name: the folders of two maps may differ.

@@ -101,12 +101,18 @@ func (r *reader) bind(m *mapFile) {
 	if z.Control == "" && slices.ContainsFunc(z.Services, (*Service).InnerDoor) {
 		z.Control = defaultControl
 	}
+	if z.Identity.URL == "" {
+		z.Identity.URL = z.Issuer()
+	}
 	if z.Identity.Listener == "" {
 		z.Identity.Listener = z.identityListener()
 	}
 	for n := range z.Identity.Providers {
-		if p := &z.Identity.Providers[n]; p.Kind == bearerKind && len(p.Algorithms) == 0 {
+		if p := &z.Identity.Providers[n]; (p.Kind == bearerKind || p.Kind == "oidc") && len(p.Algorithms) == 0 {
 			p.Algorithms = defaultAlgorithms()
+		}
+		if p := &z.Identity.Providers[n]; p.Kind == "oidc" && len(p.Scopes) == 0 {
+			p.Scopes = defaultScopes()
 		}
 	}
 	for _, s := range z.Services {
@@ -223,6 +229,9 @@ func (z *Zone) locate(base string) {
 		p := &z.Identity.Providers[n]
 		secret(p.ClientSecret)
 		p.CA = inFolder(base, p.CA)
+		if !isURL(p.Metadata) {
+			p.Metadata = inFolder(base, p.Metadata)
+		}
 	}
 	z.Identity.Theme = inFolder(base, z.Identity.Theme)
 	for _, s := range z.Services {

@@ -33,18 +33,20 @@ type Slice struct {
 
 // SliceRoute is a route of the service, in the words of the map.
 type SliceRoute struct {
-	Listener     string       `json:"listener,omitempty"`
-	Method       string       `json:"method"`
-	Path         string       `json:"path"`
-	Allow        []string     `json:"allow"`
-	Roles        []string     `json:"roles,omitempty"`
-	Scopes       []string     `json:"scopes,omitempty"`
-	Owner        *SliceOwner  `json:"owner,omitempty"`
-	Params       []SliceParam `json:"params,omitempty"`
-	EncodedSlash bool         `json:"encoded_slash,omitempty"`
-	Stream       string       `json:"stream,omitempty"`
-	Proof        string       `json:"proof,omitempty"`
-	BodyLimit    int64        `json:"body_limit,omitempty"` // bytes; the listener's limits.body
+	Listener     string        `json:"listener,omitempty"`
+	Method       string        `json:"method"`
+	Path         string        `json:"path"`
+	Allow        []string      `json:"allow"`
+	Roles        []string      `json:"roles,omitempty"`
+	Scopes       []string      `json:"scopes,omitempty"`
+	MFA          bool          `json:"mfa,omitempty"`     // critical
+	MaxAge       time.Duration `json:"max_age,omitempty"` // nanoseconds; critical
+	Owner        *SliceOwner   `json:"owner,omitempty"`
+	Params       []SliceParam  `json:"params,omitempty"`
+	EncodedSlash bool          `json:"encoded_slash,omitempty"`
+	Stream       string        `json:"stream,omitempty"`
+	Proof        string        `json:"proof,omitempty"`
+	BodyLimit    int64         `json:"body_limit,omitempty"` // bytes; the listener's limits.body
 
 	// The services whose calls name this operation, sorted: with the token in
 	// hand, and `as: service`, with a token of their own.
@@ -125,6 +127,12 @@ func (z *Zone) sliceRoute(svc *Service, rt *Route) SliceRoute {
 	if rt.Owner.Kind != NoOwner {
 		sr.Owner = &SliceOwner{textOf(ownerWords(), rt.Owner.Kind), rt.Owner.Arg}
 	}
+	if rt.MFA {
+		sr.MFA, sr.Critical = true, append(sr.Critical, criticalMFA)
+	}
+	if rt.MaxAge > 0 {
+		sr.MaxAge, sr.Critical = rt.MaxAge, append(sr.Critical, criticalMaxAge)
+	}
 	for _, p := range rt.Params {
 		sr.Params = append(sr.Params, SliceParam{p.Name, textOf(sliceParamWords(), p.Kind), p.Enum, p.Regexp})
 	}
@@ -204,7 +212,7 @@ func ParseSlice(data []byte) (*Slice, error) {
 func (sr *SliceRoute) Route() *Route {
 	rt := &Route{
 		Listener: sr.Listener, Method: sr.Method, Path: sr.Path,
-		Roles: sr.Roles, Scopes: sr.Scopes, EncodedSlash: sr.EncodedSlash,
+		Roles: sr.Roles, Scopes: sr.Scopes, MFA: sr.MFA, MaxAge: sr.MaxAge, EncodedSlash: sr.EncodedSlash,
 		NotEnforced: slices.Clone(sr.NotEnforced),
 	}
 	for _, text := range sr.Allow {
@@ -223,10 +231,18 @@ func (sr *SliceRoute) Route() *Route {
 		rt.Params = append(rt.Params, Param{p.Name, known(rt, "params", sliceParamWords(), p.Kind), p.Enum, p.Regexp})
 	}
 	for _, name := range sr.Critical {
-		rt.NotEnforced = append(rt.NotEnforced, "critical: "+name) // this version knows none
+		if name != criticalMFA && name != criticalMaxAge {
+			rt.NotEnforced = append(rt.NotEnforced, "critical: "+name)
+		}
 	}
 	return rt
 }
+
+// The members that guards of the first versions do not know.
+const (
+	criticalMFA    = "mfa"
+	criticalMaxAge = "max_age"
+)
 
 // Route returns the called operation in the types of the model, for a Matcher.
 // What it does not know it names in NotEnforced, which refuses the call.

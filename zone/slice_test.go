@@ -158,6 +158,32 @@ func TestSliceCallRefusesUnknownWords(t *testing.T) {
 	}
 }
 
+// TestSliceStepUp: what a login must be travels, and to no guard that would pass
+// over it.
+func TestSliceStepUp(t *testing.T) {
+	for _, rt := range []Route{{}, {MFA: true}, {MaxAge: time.Minute}, {MFA: true, MaxAge: time.Hour}} {
+		z := sliceZone()
+		routes := z.Service("accounts").Routes
+		routes[0].MFA, routes[0].MaxAge = rt.MFA, rt.MaxAge
+		s, _ := z.Slice("accounts")
+		data, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := ParseSlice(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sr := read.Routes[0]
+		if got := sr.Route(); got.MFA != rt.MFA || got.MaxAge != rt.MaxAge || len(got.NotEnforced) > 0 {
+			t.Errorf("%+v arrives as mfa %v, max_age %v, not enforced %q", rt, got.MFA, got.MaxAge, got.NotEnforced)
+		}
+		if slices.Contains(sr.Critical, "mfa") != rt.MFA || slices.Contains(sr.Critical, "max_age") != (rt.MaxAge > 0) {
+			t.Errorf("%+v: critical %q", rt, sr.Critical)
+		}
+	}
+}
+
 func TestSliceRefusesUnknownWords(t *testing.T) {
 	for _, tt := range []struct{ name, route, want string }{
 		{"known", `{"allow":["user"],"owner":{"kind":"code"},"params":[{"name":"a","kind":"int"}],"proof":"mac","stream":"sse"}`, ""},

@@ -56,7 +56,7 @@ func HopByHop(folded []byte) bool {
 // what it is for. No door lets it in.
 func Unjudged(folded []byte) bool {
 	switch string(folded) {
-	case "authorization", "x-api-key": // credentials of the outside never travel inside
+	case "authorization", "x-api-key", "dpop": // credentials of the outside, and their proofs, never travel inside
 		return true
 	case "expect": // answered at each hop (RFC 9110 section 10.1.1)
 		return true

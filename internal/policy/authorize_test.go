@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
@@ -14,6 +16,30 @@ func route(allow zone.Allow, roles, scopes string) *zone.Route {
 
 func who(kind Kind, roles, scopes string) *Principal {
 	return &Principal{Kind: kind, Subject: "s", Roles: strings.Fields(roles), Scopes: strings.Fields(scopes)}
+}
+
+func level(n int, p *Principal) *Principal { p.Level = n; return p }
+
+func mfa(rt *zone.Route) *zone.Route { rt.MFA = true; return rt }
+
+func maxAge(rt *zone.Route) *zone.Route { rt.MaxAge = time.Hour; return rt }
+
+func TestRecent(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		maxAge time.Duration
+		login  time.Time
+		want   problem.Reason
+	}{
+		{0, time.Time{}, problem.OK},
+		{time.Minute, now.Add(-time.Minute), problem.OK},
+		{time.Minute, now.Add(-time.Minute - 1), problem.AuthStepUp},
+		{time.Minute, time.Time{}, problem.AuthStepUp},
+	} {
+		if got := Recent(&zone.Route{MaxAge: tt.maxAge}, &Principal{AuthTime: tt.login}, now); got != tt.want {
+			t.Errorf("max_age %v, login %v: %v, want %v", tt.maxAge, tt.login, got, tt.want)
+		}
+	}
 }
 
 func oauth(p *Principal) *Principal { p.OAuth = true; return p }
@@ -56,6 +82,12 @@ func TestAuthorize(t *testing.T) {
 		{"other role", route(user, "admin support", ""), who(User, "supporter", ""), problem.AccessRole},
 		{"no role", route(user, "admin", ""), who(User, "", ""), problem.AccessRole},
 		{"role of anonymous", route(anonymous, "admin", ""), who(Anonymous, "", ""), problem.AuthMissing},
+		{"two factors", mfa(route(user, "", "")), level(2, who(User, "", "")), problem.OK},
+		{"one factor", mfa(route(user, "", "")), level(1, who(User, "", "")), problem.AuthStepUp},
+		{"no level", mfa(route(user, "", "")), who(User, "", ""), problem.AuthStepUp},
+		{"a key has one factor", mfa(route(key, "", "a")), level(1, who(Key, "", "a")), problem.AuthStepUp},
+		{"nobody has none", mfa(route(anonymous, "", "")), nil, problem.AuthMissing},
+		{"role before factor", mfa(route(user, "admin", "")), level(1, who(User, "", "")), problem.AccessRole},
 		{"kind before role", route(key, "admin", ""), who(User, "", ""), problem.AccessKind},
 		{"role before scope", route(key, "admin", "a"), who(Key, "", ""), problem.AccessRole},
 
@@ -103,6 +135,14 @@ func TestAuthorizeCall(t *testing.T) {
 		{"key without a declared scope", route(service, "", "a"), who(Key, "", ""), problem.AccessScope},
 		{"key with it", route(service, "", "a"), who(Key, "", "a"), problem.OK},
 		{"key on a user's route", route(user, "", ""), who(Key, "", ""), problem.AccessKind},
+		{"two factors behind a caller", mfa(route(service|user, "", "")), level(2, who(User, "", "")), problem.OK},
+		{"one factor behind a caller", mfa(route(service|user, "", "")), level(1, who(User, "", "")), problem.AuthStepUp},
+		{"one factor, user's route", mfa(route(user, "", "")), level(1, who(User, "", "")), problem.AuthStepUp},
+		{"a login of no known age", maxAge(route(user, "", "")), level(2, who(User, "", "")), problem.AuthStepUp},
+		{"a login of no known age behind a caller", maxAge(route(service|user, "", "")), level(2, who(User, "", "")), problem.AuthStepUp},
+		{"a key of no known age", maxAge(route(zone.AllowKey|user, "", "a")), who(Key, "", "a"), problem.AuthStepUp},
+		{"a service where logins must be fresh", maxAge(route(service|user, "", "")), who(Service, "", ""), problem.OK},
+		{"role before age", maxAge(route(user, "admin", "")), who(User, "", ""), problem.AccessRole},
 		{"unknown kind behind a caller", route(service, "", ""), who(Kind(255), "", ""), problem.AccessKind},
 		{"unknown kind with everything", route(service, "admin", "a"), who(Kind(6), "admin", "a"), problem.AccessKind},
 	} {
@@ -150,6 +190,33 @@ func TestOwns(t *testing.T) {
 	} {
 		if got := Owns(c.p, c.owner); got != c.want {
 			t.Errorf("Owns(%+v, %q) = %v, want %v", c.p, c.owner, got, c.want)
+		}
+	}
+}
+
+func TestFrom(t *testing.T) {
+	home := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}
+	for _, c := range []struct {
+		networks []netip.Prefix
+		client   string // empty: not known
+		want     bool
+	}{
+		{nil, "192.0.2.7", true},
+		{nil, "", true},
+		{home, "192.0.2.7", true},
+		{home, "::ffff:192.0.2.7", true},
+		{home, "192.0.3.7", false},
+		{home, "2001:db8:1::7", true},
+		{home, "2001:db9::7", false},
+		{home, "fe80::1%eth0", false},
+		{home, "", false},
+	} {
+		var client netip.Addr
+		if c.client != "" {
+			client = netip.MustParseAddr(c.client)
+		}
+		if got := (&Principal{Networks: c.networks}).From(client); got != c.want {
+			t.Errorf("from %q with %v: %v, want %v", c.client, c.networks, got, c.want)
 		}
 	}
 }

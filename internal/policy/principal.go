@@ -7,6 +7,8 @@ package policy
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -22,6 +24,9 @@ const (
 	Service        // a service of the zone, inside only
 )
 
+// TwoFactors is the authentication level of who showed two factors.
+const TwoFactors = 2
+
 // AnonymousSubject is the `sub` of a request without a credential.
 const AnonymousSubject = "anonymous"
 
@@ -36,8 +41,29 @@ type Principal struct {
 	Level    int      // authentication level: 0 none, 1 one factor, 2 two factors
 	Method   string   // how it authenticated: session, cookie, key, certificate
 	AuthTime time.Time
-	Version  uint64 // grows with every change of the account's rights
-	Session  string // public id of the session; empty for keys
+	Version  uint64         // grows with every change of the account's rights
+	Session  string         // public id of the session; empty for keys
+	Owner    string         // user id of whose key it is; empty: nobody's, or no key. It gives no rights
+	Networks []netip.Prefix // from where the credential is taken; empty: from anywhere
+	Bound    Bound          // the key that whoever sends the credential must hold
+}
+
+// Bound is what a credential is bound to (`cnf`, RFC 7800). The zero value is
+// nothing: who has the credential is believed.
+type Bound struct {
+	JKT string // thumbprint of a DPoP key (RFC 9449 section 6)
+	X5T string // SHA-256 of a client certificate, base64url (RFC 8705 section 3.1)
+}
+
+// From says whether the principal's credential may come from a client's address.
+// The door asks at every request: what is remembered of a credential is the
+// same for all clients.
+func (p *Principal) From(client netip.Addr) bool {
+	if len(p.Networks) == 0 {
+		return true
+	}
+	client = client.Unmap().WithZone("")
+	return slices.ContainsFunc(p.Networks, func(n netip.Prefix) bool { return n.Contains(client) })
 }
 
 type principalKey struct{}

@@ -43,6 +43,8 @@ const (
 	AuthAmbiguous
 	AuthCrossSite
 	AuthLogin
+	AuthProof
+	AuthNonce
 	AuthStepUp
 	AuthUnavailable
 
@@ -54,6 +56,7 @@ const (
 	AccessKind
 	AccessRole
 	AccessScope
+	AccessAddress
 
 	OwnerDenied
 	OwnerUnchecked
@@ -96,6 +99,22 @@ const (
 	AccountUnknown
 	AccountPassword
 	AccountClosed
+	AccountFlow
+	AccountFactor
+	AccountConflict
+
+	ProviderUnknown
+	ProviderDenied
+	ProviderInvalid
+	ProviderUnavailable
+
+	OAuthRequest
+	OAuthClient
+	OAuthGrant
+	OAuthProof
+	OAuthScope
+	OAuthDenied
+	OAuthPending
 
 	AdminInvalid
 	AdminUnknown
@@ -148,6 +167,8 @@ var reasons = [reasonCount]info{
 	AuthAmbiguous:   {"auth.ambiguous", 400, "More than one credential was sent", "Send exactly one credential."},
 	AuthCrossSite:   {"auth.cross_site", 403, "The request came from another site", "A cookie session is accepted for unsafe methods from the zone's own origin only."},
 	AuthLogin:       {"auth.login", 401, "E-mail or password is wrong", "The same answer for known and unknown accounts."},
+	AuthProof:       {"auth.proof", 401, "The proof of possession does not hold", "The token is bound to a key or certificate, and the request does not show that its sender holds it (RFC 9449, RFC 8705)."},
+	AuthNonce:       {"auth.nonce", 401, "The proof of possession needs a nonce", "Make the proof again with the nonce of the header DPoP-Nonce (RFC 9449 section 9)."},
 	AuthStepUp:      {"auth.step_up", 401, "A fresh or stronger login is required", "The route asks for a second factor or a recent login."},
 	AuthUnavailable: {"auth.unavailable", 503, "Authentication is not available", "The account store cannot be reached; nothing is let through meanwhile."},
 
@@ -156,9 +177,10 @@ var reasons = [reasonCount]info{
 	LimitBusy:        {"limit.busy", 503, "Busy, try again", "An expensive step (password hashing) is at its memory bound; see Retry-After."},
 	LimitUnavailable: {"limit.unavailable", 503, "Not available", "The counters of the limits cannot be reached; nothing is let through uncounted."},
 
-	AccessKind:  {"access.kind", 403, "This kind of caller is not allowed here", "The route's allow does not name this kind of principal."},
-	AccessRole:  {"access.role", 403, "A role is missing", "The route's roles name none of the caller's."},
-	AccessScope: {"access.scope", 403, "A scope is missing", "The key or token lacks a scope of the route, or the route declares none."},
+	AccessKind:    {"access.kind", 403, "This kind of caller is not allowed here", "The route's allow does not name this kind of principal."},
+	AccessRole:    {"access.role", 403, "A role is missing", "The route's roles name none of the caller's."},
+	AccessScope:   {"access.scope", 403, "A scope is missing", "The key or token lacks a scope of the route, or the route declares none."},
+	AccessAddress: {"access.address", 403, "The credential is not accepted from this address", "The API key is limited to other addresses: `sallyport key show` tells which. Where a proxy stands before the listener, `trusted_proxies` names it."},
 
 	OwnerDenied:    {"owner.denied", 404, "Not found", "The object is not the caller's, or there is none."},
 	OwnerUnchecked: {"owner.unchecked", 500, "Internal error", "The handler of an `owner: code` route did not call guard.Owns; its answer was withheld."},
@@ -201,6 +223,22 @@ var reasons = [reasonCount]info{
 	AccountUnknown:  {"account.unknown", 404, "Not found", "No such account or session."},
 	AccountPassword: {"account.password", 422, "The password is not accepted", "See detail: 8 to 128 characters, not commonly used."},
 	AccountClosed:   {"account.closed", 404, "Not found", "Registration is closed in this zone."},
+	AccountFlow:     {"account.flow", 410, "This step has ended", "The link or step is unknown, used, expired, of another browser, or had too many wrong answers; begin anew."},
+	AccountFactor:   {"account.factor", 401, "The second factor is not right", "The code, passkey or recovery code does not hold, or was used before."},
+	AccountConflict: {"account.conflict", 409, "This cannot be done now", "See detail."},
+
+	ProviderUnknown:     {"provider.unknown", 404, "Not found", "The map lists no provider of this name that logs users in."},
+	ProviderDenied:      {"provider.denied", 403, "The provider did not log you in", "The login was cancelled there, or the provider refuses this user."},
+	ProviderInvalid:     {"provider.invalid", 401, "The provider's answer is not valid", "It is not the answer to what was asked, was used before, or does not hold; the log has the cause. Log in again."},
+	ProviderUnavailable: {"provider.unavailable", 503, "The provider cannot be reached", "It does not answer, or answers badly; the log has the cause. Try again later, or log in another way."},
+
+	OAuthRequest: {"oauth.request", 400, "The request of the program is not valid", "A parameter is missing, malformed, there twice, or not what the client was registered with; the answer's `error` says more."},
+	OAuthClient:  {"oauth.client", 401, "The program is not known", "The client id is unknown, or the client could not show who it is; a secret that was rotated is taken for its overlap only."},
+	OAuthGrant:   {"oauth.grant", 400, "The code or token is not valid", "It is unknown, used, expired or another client's, or its user, session or grant has ended; begin anew. A code or refresh token that comes again ends all that came of it."},
+	OAuthProof:   {"oauth.proof", 400, "The proof of possession is not valid", "The DPoP proof is missing, of another key, address or time, was used before, or lacks the nonce that the answer gives."},
+	OAuthScope:   {"oauth.scope", 400, "The scope is not allowed", "The client is not registered for it, or no route has it."},
+	OAuthDenied:  {"oauth.denied", 403, "The program was not allowed", "The user said no, or the client is not registered for this."},
+	OAuthPending: {"oauth.pending", 400, "The user has not decided yet", "The device asks again after its interval."},
 
 	AdminInvalid:  {"admin.invalid", 400, "The request is not valid", "See detail."},
 	AdminUnknown:  {"admin.unknown", 404, "Not found", "No such object."},

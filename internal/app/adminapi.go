@@ -15,8 +15,10 @@ type User struct {
 	ID       string   `json:"id"`
 	Email    string   `json:"email"`
 	Roles    []string `json:"roles"`
+	Verified bool     `json:"verified"` // somebody has shown, or an administrator vouched, that the address is theirs
 	Disabled bool     `json:"disabled"`
 	Created  string   `json:"created"`
+	Deleting string   `json:"deleting"` // when it is to be deleted; empty: it is not
 }
 
 // Users is one page of GET /v1/users.
@@ -37,9 +39,12 @@ type Roles struct {
 
 // NewKey is the body of POST /v1/keys. Life is a Duration; empty is a year.
 type NewKey struct {
-	Name   string   `json:"name"`
-	Scopes []string `json:"scopes"`
-	Life   string   `json:"life"`
+	Name      string   `json:"name"`
+	Scopes    []string `json:"scopes"`
+	Roles     []string `json:"roles,omitempty"`
+	Addresses []string `json:"addresses,omitempty"` // addresses and prefixes; none: from anywhere
+	Contact   string   `json:"contact,omitempty"`   // who is told by mail that it ends
+	Life      string   `json:"life"`
 }
 
 // CreatedKey holds the secret of an API key, which is shown this once.
@@ -50,12 +55,16 @@ type CreatedKey struct {
 
 // Key is one API key without its secret.
 type Key struct {
-	ID       string   `json:"id"`
-	Name     string   `json:"name"`
-	Scopes   []string `json:"scopes"`
-	Created  string   `json:"created"`
-	Expires  string   `json:"expires"`
-	LastUsed string   `json:"last_used"`
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	Owner     string   `json:"owner"` // user id; empty: a service account
+	Scopes    []string `json:"scopes"`
+	Roles     []string `json:"roles"`
+	Addresses []string `json:"addresses"` // none: from anywhere
+	Contact   string   `json:"contact"`
+	Created   string   `json:"created"`
+	Expires   string   `json:"expires"`
+	LastUsed  string   `json:"last_used"`
 }
 
 // Keys is one page of GET /v1/keys.
@@ -64,9 +73,64 @@ type Keys struct {
 	Next string `json:"next,omitempty"` // the parameter after of the next page; empty at the end
 }
 
-// RotateKey is the body of POST /v1/keys/{id}/rotate. Overlap is a Duration.
+// KeyDetail is the answer of GET /v1/keys/{key}.
+type KeyDetail struct {
+	Key
+	Secrets []KeySecret  `json:"secrets"` // two while a rotation overlaps
+	Signing []SigningKey `json:"signing"`
+}
+
+// KeySecret is one secret of an API key, without it.
+type KeySecret struct {
+	Created string `json:"created"`
+	Expires string `json:"expires"` // empty: with the key
+}
+
+// RotateKey is the body of POST /v1/keys/{key}/rotate. Both are Durations. Without
+// Life the key ends when it would have.
 type RotateKey struct {
 	Overlap string `json:"overlap"`
+	Life    string `json:"life,omitempty"`
+}
+
+// CheckKey is the body of POST /v1/key-check: the SHA-256 of a key's text in
+// hexadecimal. The text itself is not told.
+type CheckKey struct {
+	Hash string `json:"hash"`
+}
+
+// CheckedKey tells how it stands with a text.
+type CheckedKey struct {
+	State   string `json:"state"` // live, expired, revoked, unknown
+	ID      string `json:"id,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Owner   string `json:"owner,omitempty"`
+	Expires string `json:"expires,omitempty"`
+}
+
+// NewSigningKey is the body of POST /v1/keys/{key}/signing. Without Life it ends
+// with the API key.
+type NewSigningKey struct {
+	Algorithm string `json:"algorithm"`        // ed25519 or hmac-sha256
+	Public    string `json:"public,omitempty"` // of ed25519: PEM, JWK or base64
+	Life      string `json:"life,omitempty"`
+}
+
+// CreatedSigningKey holds the secret of an HMAC, which is shown this once.
+type CreatedSigningKey struct {
+	ID        string `json:"id"` // the keyid of signatures
+	Algorithm string `json:"algorithm"`
+	Secret    string `json:"secret,omitempty"` // base64
+}
+
+// SigningKey is a key with which the holder of an API key signs requests.
+type SigningKey struct {
+	ID        string `json:"id"`
+	Algorithm string `json:"algorithm"`
+	Public    string `json:"public,omitempty"` // base64
+	Created   string `json:"created"`
+	Expires   string `json:"expires"`
+	LastUsed  string `json:"last_used"`
 }
 
 // Session is one session of a user.

@@ -64,9 +64,14 @@ type operation func(ctx context.Context, r *http.Request) (any, error)
 const adminListener = "admin.sock"
 
 // handle adds one operation.
-func (a *adminSocket) handle(pattern string, op operation) {
+func (a *adminSocket) handle(pattern string, op operation) { a.handleSized(pattern, maxAdminBody, op) }
+
+// handleSized adds one operation whose body has a bound of its own.
+func (a *adminSocket) handleSized(pattern string, most int64, op operation) {
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		sent := r.Body
 		u, ctx := a.begin(w, r, pattern)
+		r.Body = http.MaxBytesReader(w, sent, most)
 		var out any
 		err := a.journal.Admit(true)
 		if err == nil {

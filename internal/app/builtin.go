@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"sallyport.dev/internal/identity"
+	"sallyport.dev/internal/oauth"
 	"sallyport.dev/zone"
 )
 
@@ -21,6 +22,9 @@ func CheckPaths(z *zone.Zone) error {
 		builtin = append(builtin, &zone.Route{Listener: z.Identity.Listener, Method: r.Method, Path: r.Path})
 	}
 	found := &zone.Errors{}
+	for _, r := range oauth.PathsOf() {
+		builtin = append(builtin, &zone.Route{Listener: z.Identity.Listener, Method: r.Method, Path: r.Path})
+	}
 	for _, svc := range z.Services {
 		for _, rt := range svc.Routes {
 			if rt.Listener != z.Identity.Listener || rt.Allow&^zone.AllowService == 0 {
@@ -33,7 +37,7 @@ func CheckPaths(z *zone.Zone) error {
 			}
 			found.List = append(found.List, zone.Error{
 				Pos:  rt.Pos,
-				Text: fmt.Sprintf("route %s of %s meets %s of the account service, and neither is more specific", rt.Pattern(), svc.Name, conflict.First.Pattern()),
+				Text: fmt.Sprintf("route %s of %s meets %s, which this program serves itself, and neither is more specific", rt.Pattern(), svc.Name, conflict.First.Pattern()),
 				Mend: "choose another path, or let identity.listener be another",
 			})
 		}

@@ -6,9 +6,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport.dev/internal/apikey"
 	"sallyport.dev/internal/bearer"
 	"sallyport.dev/internal/gateway"
 	"sallyport.dev/internal/identity"
+	"sallyport.dev/internal/oauth"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/session"
@@ -21,6 +23,8 @@ import (
 type credentials struct {
 	sessions *session.Sessions
 	identity *identity.Identity
+	keys     *apikey.Keys
+	openID   *oauth.Provider
 	issuers  atomic.Pointer[bearer.Issuers] // of the map in force; others than this zone
 	clock    func() time.Time
 }
@@ -46,14 +50,21 @@ func (c *credentials) Authenticate(ctx context.Context, cred gateway.Credential)
 			p.Method = "cookie"
 		}
 		return p, s.ValidUntil, nil
-	case strings.HasPrefix(value, identity.KeyPrefix) && cred.Kind != gateway.CookieCredential:
-		p, until, err := c.identity.ResolveKey(ctx, value)
+	case strings.HasPrefix(value, apikey.Prefix) && cred.Kind != gateway.CookieCredential:
+		p, until, err := c.keys.Resolve(ctx, value)
 		p.Method = "key"
 		if err == nil && until.IsZero() { // it never expires
 			until = c.clock().Add(24 * time.Hour)
 		}
 		return p, until, err
-	case strings.Count(value, ".") == 2 && cred.Kind == gateway.BearerCredential: // a JWT; ours have no dot
+	case strings.HasPrefix(value, oauth.AccessPrefix) && (cred.Kind == gateway.BearerCredential || cred.Kind == gateway.DPoPCredential):
+		return c.resolveToken(ctx, value)
+	case isJWT(value) && (cred.Kind == gateway.BearerCredential || cred.Kind == gateway.DPoPCredential):
+		// One of ours stands in a table, whatever it says of itself.
+		p, until, err := c.resolveToken(ctx, value)
+		if problem.ReasonOf(err) != problem.AuthInvalid || cred.Kind == gateway.DPoPCredential {
+			return p, until, err
+		}
 		return c.issuers.Load().Verify(ctx, value)
 	}
 	return policy.Principal{}, time.Time{}, problem.New(problem.AuthInvalid, nil)
@@ -91,9 +102,18 @@ func (e *exchange) Exchange(ctx context.Context, cred gateway.Credential, _ *pol
 // accountSessions hands sessions to the account service in its own words.
 type accountSessions struct{ sessions *session.Sessions }
 
-func (a accountSessions) Create(ctx context.Context, n identity.NewSession) (string, identity.Session, error) {
-	tok, s, err := a.sessions.Create(ctx, session.NewSession(n))
+func (a accountSessions) CreateTx(ctx context.Context, tx *store.Tx, n identity.NewSession) (string, identity.Session, error) {
+	tok, s, err := a.sessions.CreateTx(ctx, tx, session.NewSession(n))
 	return tok, accountSession(s), err
+}
+
+func (a accountSessions) RaiseTx(ctx context.Context, tx *store.Tx, user, id string, level int, method string) (string, identity.Session, error) {
+	tok, s, err := a.sessions.RaiseTx(ctx, tx, user, id, level, method)
+	return tok, accountSession(s), err
+}
+
+func (a accountSessions) RevokeTx(ctx context.Context, tx *store.Tx, user, id string) error {
+	return a.sessions.RevokeTx(ctx, tx, user, id)
 }
 
 func (a accountSessions) List(ctx context.Context, user string) ([]identity.Session, error) {
@@ -113,14 +133,13 @@ func (a accountSessions) RevokeAll(ctx context.Context, user, except string) (in
 	return a.sessions.RevokeAll(ctx, user, except)
 }
 
-func (a accountSessions) RevokeAllTx(ctx context.Context, t *store.Tx, user string) error {
-	_, err := a.sessions.RevokeAllTx(ctx, t, user, "")
-	return err
+func (a accountSessions) RevokeAllTx(ctx context.Context, t *store.Tx, user, except string) (int, error) {
+	return a.sessions.RevokeAllTx(ctx, t, user, except)
 }
 
 func accountSession(s session.Session) identity.Session {
 	return identity.Session{
-		ID: s.ID, User: s.User, Created: s.Created, LastUsed: s.LastUsed, Expires: s.Expires,
+		ID: s.ID, User: s.User, Created: s.Created, AuthTime: s.AuthTime, Remember: s.Remember, LastUsed: s.LastUsed, Expires: s.Expires,
 		Level: s.Level, Method: s.Method, Client: s.Client, Agent: s.Agent,
 	}
 }

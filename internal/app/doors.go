@@ -30,17 +30,14 @@ func (s *system) openGateway(ctx context.Context, _ Options) error {
 	}
 	s.startCertificates(s.certificates)
 	s.seen = newRemembered(s.creds, s.clock, s.fresh)
-	if err := s.openCounters(ctx); err != nil {
-		return err
-	}
 	source, err := s.newIdentity(ctx, svid.GatewayName)
 	if err != nil {
 		return err
 	}
 	s.gateway, err = gateway.New(gateway.Config{
-		Zone: s.zone(), Certificates: sourcesOf(s.certificates), Locals: localsOf(s.zone(), s.identity),
+		Zone: s.zone(), Certificates: sourcesOf(s.certificates), Locals: append(localsOf(s.zone(), s.identity), openIDLocals(s.zone(), s.openID)...),
 		Auth: s.creds, Tokens: &exchange{credentials: s.seen, minter: s.minter},
-		Fresh: s.fresh, Identity: source, Spool: s.folder.path("spool"),
+		Fresh: s.fresh, Nonces: s.openID.Nonces(), Once: s.values("proofs"), Signing: signingKeys{s.apiKeys}, Identity: source, Spool: s.folder.path("spool"),
 		Journal: s.journal, Limiter: s.limits, Metrics: s.metrics, Log: s.log, Clock: s.clock,
 	})
 	if err != nil {
@@ -160,7 +157,7 @@ func localsOf(z *zone.Zone, id *identity.Identity) []gateway.Local {
 	for _, r := range id.Routes() {
 		list = append(list, gateway.Local{
 			Listener: z.Identity.Listener, Service: "identity", Method: r.Method, Path: r.Path,
-			Allow: r.Allow, Durable: r.Durable, Body: r.Body, Handler: r.Handler,
+			Allow: r.Allow, Durable: r.Durable, Raw: r.CrossSite, Body: r.Body, Handler: r.Handler,
 		})
 	}
 	return list

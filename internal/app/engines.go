@@ -21,7 +21,8 @@ import (
 // servers that several processes share.
 type engines struct {
 	follower *store.Follower                // hears of revocations that other processes made
-	limits   kv.Counters                    // what the map limits
+	limits   kv.Counters                    // what the map limits, and what bounds guesses
+	values   func(part string) kv.Values    // what a part knows, or has accepted once, for a while; one part cannot fill another's
 	nonces   func(service string) kv.Values // what the replicas of one service have accepted
 	hints    chan struct{}                  // one revocation or more was made here
 }
@@ -61,7 +62,7 @@ func (s *system) fresh(now time.Time) bool {
 }
 
 // openCounters opens what is short-lived.
-func (s *system) openCounters(ctx context.Context) error {
+func (s *system) openCounters(ctx context.Context, _ Options) error {
 	local := kv.NewMemory(s.clock, maxKeys)
 	at := s.zone().Store.Valkey
 	if at == nil {
@@ -69,6 +70,7 @@ func (s *system) openCounters(ctx context.Context) error {
 			s.log.Warn("store.postgres without store.valkey: each process counts limits, and what may be used once, for itself; add store.valkey before a second process serves this zone")
 		}
 		s.limits = local
+		s.values = func(string) kv.Values { return kv.NewMemory(s.clock, maxKeys) }
 		s.nonces = func(string) kv.Values { return kv.NewMemory(s.clock, maxNonces) }
 		return nil
 	}
@@ -83,6 +85,7 @@ func (s *system) openCounters(ctx context.Context) error {
 	s.owns(shared)
 	limits := kv.NewFallback(shared, local)
 	s.limits = limits
+	s.values = func(part string) kv.Values { return shared.Space(part) }
 	s.nonces = func(service string) kv.Values { return shared.Space("once:" + service) }
 	s.metrics.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sallyport_limits_local",

@@ -110,7 +110,7 @@ func (s *system) newInnerSide(ctx context.Context, z *zone.Zone, address string,
 	}
 	s.owns(onceClosed{l})
 	c := control.New(control.Config{
-		Zone: z, Source: source, CA: s.ca, ParseCSR: pki.ParseCSR, Tokens: s.joins, Minter: s.minter, Keys: s.ring,
+		Zone: z, Source: source, CA: s.ca, ParseCSR: pki.ParseCSR, Tokens: s.joins, Minter: s.minter, Access: accessTokens{s.creds}, Keys: s.ring,
 		Journal: s.journal, Counters: s.limits, Nonces: s.nonces, Clock: s.clock, Log: s.log,
 	})
 	s.owns(c)

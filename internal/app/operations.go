@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"sallyport.dev/internal/apikey"
 	"sallyport.dev/internal/identity"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/problem"
@@ -13,36 +14,33 @@ import (
 
 // administration is what administrators do to accounts, keys and sessions.
 type administration struct {
-	identity *identity.Identity
+	identity func() *identity.Identity // of the map in force
 	sessions *session.Sessions
+	keys     *apikey.Keys
 	clock    func() time.Time
 }
-
-// keyLife is the life of a key for which none was asked.
-const keyLife = 365 * 24 * time.Hour
 
 // pageSize is how many users or keys one answer holds.
 const pageSize = 1000
 
 func (a *administration) routes(s *adminSocket) {
+	s.handle("POST /v1/bootstrap", a.bootstrap)
 	s.handle("POST /v1/users", a.addUser)
 	s.handle("GET /v1/users", a.listUsers)
-	s.handle("DELETE /v1/users/{user}", a.onUser(a.identity.DeleteUser))
+	s.handle("DELETE /v1/users/{user}", a.onUser(func(ctx context.Context, user string) error { return a.identity().DeleteUser(ctx, user) }))
 	s.handle("PUT /v1/users/{user}/password", a.setPassword)
-	s.handle("POST /v1/users/{user}/disable", a.onUser(func(ctx context.Context, user string) error { return a.identity.SetDisabled(ctx, user, true) }))
-	s.handle("POST /v1/users/{user}/enable", a.onUser(func(ctx context.Context, user string) error { return a.identity.SetDisabled(ctx, user, false) }))
-	s.handle("POST /v1/users/{user}/roles/grant", a.changeRoles(a.identity.GrantRoles))
-	s.handle("POST /v1/users/{user}/roles/revoke", a.changeRoles(a.identity.RevokeRoles))
+	s.handle("POST /v1/users/{user}/disable", a.onUser(func(ctx context.Context, user string) error { return a.identity().SetDisabled(ctx, user, true) }))
+	s.handle("POST /v1/users/{user}/enable", a.onUser(func(ctx context.Context, user string) error { return a.identity().SetDisabled(ctx, user, false) }))
+	s.handle("POST /v1/users/{user}/roles/grant", a.changeRoles((*identity.Identity).GrantRoles))
+	s.handle("POST /v1/users/{user}/roles/revoke", a.changeRoles((*identity.Identity).RevokeRoles))
 	s.handle("GET /v1/users/{user}/sessions", a.listSessions)
 	s.handle("DELETE /v1/users/{user}/sessions", a.onUser(func(ctx context.Context, user string) error {
 		_, err := a.sessions.RevokeAll(ctx, user, "")
 		return err
 	}))
 	s.handle("DELETE /v1/users/{user}/sessions/{session}", a.revokeSession)
-	s.handle("POST /v1/keys", a.createKey)
-	s.handle("GET /v1/keys", a.listKeys)
-	s.handle("POST /v1/keys/{key}/rotate", a.rotateKey)
-	s.handle("DELETE /v1/keys/{key}", a.revokeKey)
+	a.keyRoutes(s)
+	a.importRoutes(s)
 }
 
 func (a *administration) addUser(ctx context.Context, r *http.Request) (any, error) {
@@ -50,7 +48,7 @@ func (a *administration) addUser(ctx context.Context, r *http.Request) (any, err
 	if err := decodeBody(r, &in); err != nil {
 		return nil, err
 	}
-	u, err := a.identity.AddUser(ctx, in.Email, obs.Secret(in.Password), in.Roles)
+	u, err := a.identity().AddUser(ctx, in.Email, obs.Secret(in.Password), in.Roles)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +58,7 @@ func (a *administration) addUser(ctx context.Context, r *http.Request) (any, err
 // listUsers answers with a page of users, in the order of their addresses, that
 // starts after the address of the parameter after.
 func (a *administration) listUsers(ctx context.Context, r *http.Request) (any, error) {
-	users, err := a.identity.Users(ctx, r.URL.Query().Get("after"), pageSize)
+	users, err := a.identity().Users(ctx, r.URL.Query().Get("after"), pageSize)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +74,7 @@ func (a *administration) listUsers(ctx context.Context, r *http.Request) (any, e
 
 // user returns the user of the path, named by e-mail or id.
 func (a *administration) user(ctx context.Context, r *http.Request) (identity.User, error) {
-	u, err := a.identity.User(ctx, r.PathValue("user"))
+	u, err := a.identity().User(ctx, r.PathValue("user"))
 	if problem.ReasonOf(err) == problem.AccountUnknown {
 		err = problem.WithDetail(problem.AccountUnknown, "no user has this e-mail address or id")
 	}
@@ -100,11 +98,11 @@ func (a *administration) setPassword(ctx context.Context, r *http.Request) (any,
 		return nil, err
 	}
 	return a.onUser(func(ctx context.Context, user string) error {
-		return a.identity.SetPassword(ctx, user, obs.Secret(in.Password))
+		return a.identity().SetPassword(ctx, user, obs.Secret(in.Password))
 	})(ctx, r)
 }
 
-func (a *administration) changeRoles(change func(ctx context.Context, user string, roles []string) error) operation {
+func (a *administration) changeRoles(change func(id *identity.Identity, ctx context.Context, user string, roles []string) error) operation {
 	return func(ctx context.Context, r *http.Request) (any, error) {
 		var in Roles
 		if err := decodeBody(r, &in); err != nil {
@@ -114,7 +112,7 @@ func (a *administration) changeRoles(change func(ctx context.Context, user strin
 		if err != nil {
 			return nil, err
 		}
-		return nil, change(ctx, u.ID, in.Roles)
+		return nil, change(a.identity(), ctx, u.ID, in.Roles)
 	}
 }
 
@@ -141,77 +139,11 @@ func (a *administration) revokeSession(ctx context.Context, r *http.Request) (an
 	})(ctx, r)
 }
 
-func (a *administration) createKey(ctx context.Context, r *http.Request) (any, error) {
-	var in NewKey
-	if err := decodeBody(r, &in); err != nil {
-		return nil, err
-	}
-	life, err := lifetime(in.Life, "life")
-	if err != nil {
-		return nil, err
-	}
-	if in.Life == "" {
-		life = keyLife
-	}
-	k, secret, err := a.identity.CreateKey(ctx, identity.NewKey{Name: in.Name, Scopes: in.Scopes, Expires: a.clock().Add(life)})
-	if err != nil {
-		return nil, err
-	}
-	return CreatedKey{ID: k.ID, Key: string(secret)}, nil
-}
-
-func (a *administration) rotateKey(ctx context.Context, r *http.Request) (any, error) {
-	var in RotateKey
-	if err := decodeBody(r, &in); err != nil {
-		return nil, err
-	}
-	overlap, err := lifetime(in.Overlap, "overlap")
-	if err != nil {
-		return nil, err
-	}
-	k, err := a.identity.Key(ctx, r.PathValue("key"))
-	if err != nil {
-		return nil, err
-	}
-	k, secret, err := a.identity.RotateKey(ctx, k.ID, overlap)
-	if err != nil {
-		return nil, err
-	}
-	return CreatedKey{ID: k.ID, Key: string(secret)}, nil
-}
-
-func (a *administration) revokeKey(ctx context.Context, r *http.Request) (any, error) {
-	k, err := a.identity.Key(ctx, r.PathValue("key"))
-	if err != nil {
-		return nil, err
-	}
-	return nil, a.identity.RevokeKey(ctx, k.ID)
-}
-
-// listKeys answers with the live keys of a page, in the order of their ids, that
-// starts after the id of the parameter after.
-func (a *administration) listKeys(ctx context.Context, r *http.Request) (any, error) {
-	keys, err := a.identity.Keys(ctx, r.URL.Query().Get("after"), pageSize)
-	if err != nil {
-		return nil, err
-	}
-	page := Keys{Keys: []Key{}}
-	for _, k := range keys {
-		if k.Live(a.clock()) {
-			page.Keys = append(page.Keys, Key{ID: k.ID, Name: k.Name, Scopes: k.Scopes, Created: stamp(k.Created), Expires: stamp(k.Expires), LastUsed: stamp(k.Used)})
-		}
-	}
-	if len(keys) == pageSize {
-		page.Next = keys[pageSize-1].ID
-	}
-	return page, nil
-}
-
 // userOf is an account as the admin API shows it.
 func userOf(u identity.User) User {
 	roles := u.Roles
 	if roles == nil {
 		roles = []string{}
 	}
-	return User{ID: u.ID, Email: u.Email, Roles: roles, Disabled: u.Disabled, Created: stamp(u.Created)}
+	return User{ID: u.ID, Email: u.Email, Roles: roles, Verified: u.Verified, Disabled: u.Disabled, Created: stamp(u.Created), Deleting: stamp(u.Deleting)}
 }

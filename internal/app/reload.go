@@ -7,11 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sallyport.dev/internal/apikey"
+	"sallyport.dev/internal/identity"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
 )
@@ -187,7 +190,11 @@ func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
 	if err := errors.Join(servable(z), needsRestart(s.zone(), z, s.control)); err != nil {
 		return err
 	}
-	account, err := s.identity.For(z)
+	factors, others, err := s.accountsOf(ctx, z)
+	if err != nil {
+		return err
+	}
+	account, err := s.identity.For(z, func(c *identity.Config) { c.Factors, c.Broker, c.Base = factors, others, z.Identity.URL })
 	if err != nil {
 		return err
 	}
@@ -199,16 +206,21 @@ func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := s.openID.Reload(z); err != nil {
+		return err
+	}
 	if z.Control != "" && s.control == nil {
 		// It answers no service that is not in the map in force.
 		if s.control, err = s.newInnerSide(ctx, s.zone(), z.Control, o); err != nil {
 			return err
 		}
 	}
-	if err := s.gateway.Reload(z, sourcesOf(certificates), localsOf(z, account)); err != nil {
+	if err := s.gateway.Reload(z, sourcesOf(certificates), append(localsOf(z, account), openIDLocals(z, s.openID)...)); err != nil {
 		return err
 	}
 	s.useIssuers(issuers)
+	s.accounts.factors, s.accounts.broker = factors, others
+	s.accounts.current.Store(account)
 	if !reflect.DeepEqual(s.zone().Identity.Providers, z.Identity.Providers) { // what they said is not to be believed any more
 		s.forget(store.Revocation{Kind: store.KindAll})
 	}
@@ -230,7 +242,11 @@ func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
 			s.log.Error("reload: the Workload API keeps the entries that it had", "error", err)
 		}
 	}
-	s.current.Store(z) // last: what status tells is in force
+	before := s.zone()
+	s.current.Store(z)                                                  // last: what status tells is in force
+	if !slices.Equal(apikey.UserScopes(before), apikey.UserScopes(z)) { // what keys of users may is remembered by the map before
+		s.forget(store.Revocation{Kind: store.KindAll})
+	}
 	return nil
 }
 
@@ -246,6 +262,9 @@ func needsRestart(now, next *zone.Zone, open *innerSide) error {
 		{"store", !reflect.DeepEqual(now.Store, next.Store)},
 		{"export", !reflect.DeepEqual(now.Export, next.Export)},
 		{"journal.size", now.Journal.Size != next.Journal.Size},
+		{"identity.url", now.Identity.URL != next.Identity.URL},
+		{"the first listener with client_ca", mtlsBase(now) != mtlsBase(next)},
+		{"identity.mail", !reflect.DeepEqual(now.Identity.Mail, next.Identity.Mail)},
 		{"listeners.admin", now.Admin != next.Admin},
 		{"listeners.control", open != nil && next.Control != "" && open.address != next.Control},
 	} {

@@ -82,11 +82,13 @@ func (r *remembered) forget(v store.Revocation) {
 	r.generation++
 	switch v.Kind {
 	case store.KindCredential: // by its hash: a look at all for each of a thousand would keep the requests waiting
-		for _, kind := range []gateway.CredentialKind{gateway.BearerCredential, gateway.KeyCredential, gateway.CookieCredential} {
+		for _, kind := range gateway.CredentialKinds() {
 			delete(r.known, rememberedKey{v.Credential, kind})
 		}
 	case store.KindSubject:
-		maps.DeleteFunc(r.known, func(_ rememberedKey, k knownPrincipal) bool { return k.principal.Subject == v.Subject })
+		maps.DeleteFunc(r.known, func(_ rememberedKey, k knownPrincipal) bool {
+			return k.principal.Subject == v.Subject || k.principal.Owner == v.Subject
+		})
 	default: // all, and whatever this version does not know
 		clear(r.known)
 	}

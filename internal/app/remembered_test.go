@@ -20,7 +20,7 @@ func TestRemembered(t *testing.T) {
 	alice := gateway.Credential{Kind: gateway.BearerCredential, Value: obs.Secret("sps_alice")}
 	hash := sha256.Sum256([]byte("sps_alice"))
 	put := func() {
-		r.known[rememberedKey{hash, gateway.BearerCredential}] = knownPrincipal{policy.Principal{Subject: "usr_1"}, now.Add(rememberedLife)}
+		r.known[rememberedKey{hash, gateway.BearerCredential}] = knownPrincipal{policy.Principal{Subject: "usr_1", Owner: "usr_0"}, now.Add(rememberedLife)}
 	}
 	ask := func(c gateway.Credential) string {
 		p, err := r.Authenticate(t.Context(), c)
@@ -42,6 +42,7 @@ func TestRemembered(t *testing.T) {
 		{"a revocation of somebody else", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_2"}) }, alice, "usr_1"},
 		{"the credential revoked", func() { r.forget(store.Revocation{Kind: store.KindCredential, Credential: hash}) }, alice, "asked"},
 		{"the subject revoked", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_1"}) }, alice, "asked"},
+		{"the owner revoked", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_0"}) }, alice, "asked"},
 		{"a kind of revocation that is not known", func() { r.forget(store.Revocation{Kind: "new"}) }, alice, "asked"},
 		{"all revoked", func() { r.forget(store.Revocation{Kind: store.KindAll}) }, alice, "asked"},
 		{"its time over", func() { now = now.Add(rememberedLife) }, alice, "asked"},

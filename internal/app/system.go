@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport.dev/internal/apikey"
 	"sallyport.dev/internal/bearer"
 	"sallyport.dev/internal/export"
 	"sallyport.dev/internal/gateway"
@@ -20,6 +21,7 @@ import (
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/keys"
 	"sallyport.dev/internal/logs"
+	"sallyport.dev/internal/oauth"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/pki"
 	"sallyport.dev/internal/session"
@@ -46,7 +48,10 @@ type system struct {
 	roller  *logs.Roller
 	engines
 	sessions *session.Sessions
-	identity *identity.Identity
+	identity *identity.Identity // of the first map: all share one state
+	accounts accounts
+	openID   *oauth.Provider
+	apiKeys  *apikey.Keys
 	creds    *credentials
 	seen     *remembered // what the token service has looked up
 	minter   *token.Minter
@@ -83,7 +88,7 @@ func build(ctx context.Context, z *zone.Zone, o Options) (_ *system, err error) 
 		}
 	}()
 	for _, step := range []func(context.Context, Options) error{
-		s.openState, s.openKeys, s.openJournal, s.openAccounts, s.openGateway, s.openControl, s.openAdministration,
+		s.openState, s.openKeys, s.openCounters, s.openJournal, s.openAccounts, s.openGateway, s.openControl, s.openAdministration,
 	} {
 		if err := step(ctx, o); err != nil {
 			return nil, err
@@ -192,25 +197,6 @@ func (s *system) openJournal(_ context.Context, _ Options) (err error) {
 	return nil
 }
 
-// openAccounts opens sessions and the account service.
-func (s *system) openAccounts(_ context.Context, _ Options) (err error) {
-	s.sessions = session.New(s.db, s.zone().Identity.Sessions, s.clock)
-	s.identity, err = identity.New(identity.Config{DB: s.db, Zone: s.zone(), Sessions: accountSessions{s.sessions}, Clock: s.clock, Log: s.log})
-	if err != nil {
-		return err
-	}
-	s.creds = &credentials{sessions: s.sessions, identity: s.identity, clock: s.clock}
-	issuers, err := s.newIssuers(s.zone())
-	if err != nil {
-		return err
-	}
-	s.useIssuers(issuers)
-	s.joins = join.New(s.db, s.clock)
-	s.background.add("sessions", func(ctx context.Context) error { return s.sessions.Run(ctx, s.log) })
-	s.background.add("revocations", s.pruneRevocations)
-	return err
-}
-
 // newIssuers makes what knows the outside issuers of a map.
 func (s *system) newIssuers(z *zone.Zone) (*bearer.Issuers, error) {
 	return bearer.New(bearer.Config{Providers: z.Identity.Providers, Before: s.creds.issuers.Load(), Clock: s.clock, Log: s.log})
@@ -266,7 +252,8 @@ func (s *system) openAdministration(ctx context.Context, _ Options) error {
 
 	a := newAdminSocket(s.journal, s.log)
 	a.handle("GET /v1/status", s.status)
-	(&administration{identity: s.identity, sessions: s.sessions, clock: s.clock}).routes(a)
+	(&administration{identity: s.accounts.current.Load, sessions: s.sessions, keys: s.apiKeys, clock: s.clock}).routes(a)
+	clientAdministration{s.openID}.routes(a)
 	(&joining{tokens: s.joins, zone: s.zone, root: s.ca.Roots()[0]}).routes(a)
 	a.search(&records{log: s.logs, journal: s.journal, clock: s.clock})
 	socket, err := listenAdmin(ctx, s.folder.path(adminListener))

@@ -40,14 +40,17 @@ type commands struct {
 
 	Sidecar sidecarCmd `cmd:"" help:"Run the inner door of one service, in any language, beside it."`
 
-	Status  statusCmd  `cmd:"" help:"Tell whether the zone is ready: exit 0 ready, 1 not ready, 3 not running."`
-	Doctor  doctorCmd  `cmd:"" help:"Tell what is wrong with this host or zone, and the mend: exit 0 nothing fails, 1 something fails, 3 could not run."`
-	User    userCmd    `cmd:"" help:"Add, list, change and remove users."`
-	Role    roleCmd    `cmd:"" help:"Grant and revoke roles of users."`
-	Key     keyCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
-	Session sessionCmd `cmd:"" help:"List and revoke sessions of users."`
-	Join    joinCmd    `cmd:"" help:"Make a join token: one identity for one service, once, within ten minutes."`
-	Logs    logsCmd    `cmd:"" help:"Search the record of requests."`
+	Status  statusCmd      `cmd:"" help:"Tell whether the zone is ready: exit 0 ready, 1 not ready, 3 not running."`
+	Doctor  doctorCmd      `cmd:"" help:"Tell what is wrong with this host or zone, and the mend: exit 0 nothing fails, 1 something fails, 3 could not run."`
+	User    userCmd        `cmd:"" help:"Add, list, change and remove users."`
+	Role    roleCmd        `cmd:"" help:"Grant and revoke roles of users."`
+	Key     keyCmd         `cmd:"" help:"Create, list, rotate, revoke and check API keys, and what they sign with."`
+	Client  oauthClientCmd `cmd:"" help:"Add, list, rotate and remove OAuth clients."`
+	Session sessionCmd     `cmd:"" help:"List and revoke sessions of users."`
+	Join    joinCmd        `cmd:"" help:"Make a join token: one identity for one service, once, within ten minutes."`
+	Logs    logsCmd        `cmd:"" help:"Search the record of requests."`
+
+	Breached breachedCmd `cmd:"" help:"Build filters of breached passwords."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -67,20 +67,38 @@ func segment(what, name string) (string, error) {
 // closes. Else the error is a *refusal, errNotRunning, or what went wrong.
 func (c *client) open(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
 	var body io.Reader
+	kind := ""
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
 			return nil, err
 		}
-		body = bytes.NewReader(b)
+		body, kind = bytes.NewReader(b), "application/json"
 	}
+	return c.send(ctx, method, path, query, kind, body)
+}
+
+// upload sends a file as it is and decodes the answer into out.
+func (c *client) upload(ctx context.Context, path string, query url.Values, file io.Reader, out any) error {
+	res, err := c.send(ctx, "POST", path, query, "application/octet-stream", file)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return fmt.Errorf("admin socket: %w", err)
+	}
+	return nil
+}
+
+func (c *client) send(ctx context.Context, method, path string, query url.Values, kind string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
 	if err != nil {
 		return nil, err
 	}
 	req.URL.RawQuery = query.Encode()
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

@@ -14,12 +14,15 @@ import (
 )
 
 type userCmd struct {
-	Add      userAddCmd      `cmd:"" help:"Add a verified user."`
-	List     userListCmd     `cmd:"" help:"List the users."`
-	Password userPasswordCmd `cmd:"" help:"Set a user's password; ends the user's sessions."`
-	Disable  userDisableCmd  `cmd:"" help:"Disable a user; ends the user's sessions."`
-	Enable   userEnableCmd   `cmd:"" help:"Enable a user again."`
-	Remove   userRemoveCmd   `cmd:"" help:"Remove a user; ends the user's sessions."`
+	Bootstrap userBootstrapCmd `cmd:"" help:"Print the address at which the first administrator is made, once; ends the one before."`
+	Add       userAddCmd       `cmd:"" help:"Add a verified user."`
+	Invite    userInviteCmd    `cmd:"" help:"Send somebody the letter with which they make an account."`
+	Import    userImportCmd    `cmd:"" help:"Add the users of another system, with their password hashes: exit 1 when a row cannot be taken."`
+	List      userListCmd      `cmd:"" help:"List the users."`
+	Password  userPasswordCmd  `cmd:"" help:"Set a user's password; ends the user's sessions."`
+	Disable   userDisableCmd   `cmd:"" help:"Disable a user; ends the user's sessions."`
+	Enable    userEnableCmd    `cmd:"" help:"Enable a user again."`
+	Remove    userRemoveCmd    `cmd:"" help:"Remove a user; ends the user's sessions."`
 }
 
 // passwordFlag reads a password from a file, so that it stands in no argument list.
@@ -130,8 +133,13 @@ func (c *userListCmd) Run(e *env) error {
 		fmt.Fprintln(w, "ID\tEMAIL\tROLES\tSTATE\tCREATED")
 		for _, u := range users {
 			state := "enabled"
-			if u.Disabled {
+			switch {
+			case u.Disabled:
 				state = "disabled"
+			case u.Deleting != "":
+				state = "to be deleted"
+			case !u.Verified:
+				state = "unverified"
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.ID, u.Email, strings.Join(u.Roles, ","), state, u.Created)
 		}

@@ -54,6 +54,7 @@ type Config struct {
 	ParseCSR func(der []byte) (crypto.PublicKey, error) // an error is the sender's
 	Tokens   Tokens
 	Minter   Minter
+	Access   AccessTokens
 	Keys     token.Signers
 	Journal  Journal
 	Counters kv.Counters                    // bounds attempts to join
@@ -146,6 +147,7 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("POST "+svid.IdentityPath, c.renew)
 	mux.HandleFunc("POST /v1/token", c.token)
 	mux.HandleFunc("POST /v1/once", c.once)
+	mux.HandleFunc("POST /oauth/token", c.exchange)
 	mux.HandleFunc("GET /v1/services/{name}", c.slice)
 	mux.HandleFunc("GET /.well-known/jwks.json", c.jwks)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.refuse(w, r, problem.New(problem.RouteUnknown, nil)) })

@@ -68,27 +68,36 @@ func (c *Control) renew(w http.ResponseWriter, r *http.Request) {
 	c.answerIssued(w, r, who, issued, err)
 }
 
-// within takes an attempt of who from its bound. Beyond it the attempt is
-// refused, and one such refusal a minute has its record: a flood of requests
-// must not become a flood of records, which are on disk before they are answered.
+// within takes an attempt of who from its bound, and answers for who is beyond it.
 func (c *Control) within(w http.ResponseWriter, r *http.Request, what, who string, rate zone.Rate, reason problem.Reason) bool {
-	key := what + ":" + who
+	recorded, err := c.take(w, r, what+":"+who, rate, reason)
+	switch {
+	case err == nil:
+		return true
+	case recorded:
+		c.answerIssued(w, r, who, nil, err)
+	default:
+		c.refuse(w, r, err)
+	}
+	return false
+}
+
+// take takes an attempt from a bound. Beyond it the attempt is refused, and one
+// such refusal a minute has its record: a flood of requests must not become a
+// flood of records, which are on disk before they are answered.
+func (c *Control) take(w http.ResponseWriter, r *http.Request, key string, rate zone.Rate, reason problem.Reason) (recorded bool, err error) {
 	taken, err := c.Counters.Take(r.Context(), key, rate, c.Clock())
 	switch {
 	case err != nil:
 		err = problem.New(problem.LimitUnavailable, err)
 	case taken.Allowed:
-		return true
+		return true, nil
 	default:
 		err = problem.New(reason, nil)
 		w.Header().Set("Retry-After", strconv.Itoa(int(taken.Reset/time.Second)+1))
 	}
-	if told, fails := c.Counters.Take(r.Context(), "told:"+key, toldRate, c.Clock()); fails == nil && told.Allowed {
-		c.answerIssued(w, r, who, nil, err)
-		return false
-	}
-	c.refuse(w, r, err)
-	return false
+	told, fails := c.Counters.Take(r.Context(), "told:"+key, toldRate, c.Clock())
+	return fails == nil && told.Allowed, err
 }
 
 // issue reads a request into in, learns from who whose the key is, and certifies it.
@@ -138,17 +147,11 @@ func decode(r io.Reader, in any) error {
 
 // answerIssued answers when the record of what was issued, or refused, is on disk.
 func (c *Control) answerIssued(w http.ResponseWriter, r *http.Request, who string, issued *svid.Issued, err error) {
-	req := obs.RequestFrom(r.Context())
-	reason := problem.ReasonOf(err)
-	record := journal.Record{
-		Kind: journal.KindAdmin, Time: c.Clock(), CorrelationID: req.CorrelationID, TraceID: req.Trace.String(),
-		Listener: "control", Service: "control", Route: r.Pattern, Method: r.Method, Client: address(r), Principal: who,
-		Reason: reason.Code(), Status: http.StatusOK,
-	}
+	reason, status := problem.ReasonOf(err), http.StatusOK
 	if err != nil {
-		record.Status = reason.Status()
+		status = reason.Status()
 	}
-	if kept := c.Journal.AppendSync(&record); kept != nil && err == nil {
+	if kept := c.keep(r, who, reason, status); kept != nil && err == nil {
 		err = kept
 	}
 	if err != nil {
@@ -156,6 +159,16 @@ func (c *Control) answerIssued(w http.ResponseWriter, r *http.Request, who strin
 		return
 	}
 	writeJSON(w, issued)
+}
+
+// keep has the record of what was done, or refused, on disk.
+func (c *Control) keep(r *http.Request, who string, reason problem.Reason, status int, tags ...string) error {
+	req := obs.RequestFrom(r.Context())
+	return c.Journal.AppendSync(&journal.Record{
+		Kind: journal.KindAdmin, Time: c.Clock(), CorrelationID: req.CorrelationID, TraceID: req.Trace.String(),
+		Listener: "control", Service: "control", Route: r.Pattern, Method: r.Method, Client: address(r), Principal: who,
+		Reason: reason.Code(), Status: status, Tags: tags,
+	})
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

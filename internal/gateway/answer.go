@@ -128,7 +128,7 @@ func (t *trip) head(x *upstream.Exchange, length int64) {
 			continue
 		}
 		if name == "Set-Cookie" {
-			if values = withoutSession(values); values == nil {
+			if values = withoutOurs(values); values == nil {
 				continue
 			}
 		}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"net/http"
+	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
+	"sallyport.dev/internal/dpop"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
@@ -21,6 +24,11 @@ const staleTime = time.Second
 
 // authenticateStage finds out who the request acts for.
 func authenticateStage(g *Gateway, t *trip) problem.Reason {
+	if t.route.local != nil && t.route.local.Raw {
+		t.entry = t.listener.anonymous
+		t.principal = t.entry.principal
+		return problem.OK
+	}
 	cred, reason := extract(t.r.Header)
 	t.cred = cred
 	t.entry = t.listener.anonymous
@@ -40,18 +48,29 @@ func authenticateStage(g *Gateway, t *trip) problem.Reason {
 // authenticate asks what is remembered, then the authenticator.
 func (g *Gateway) authenticate(t *trip) problem.Reason {
 	key := credentialKey{hash: t.cred.Hash, kind: t.cred.Kind}
-	if e := g.remembered(key, t.start); e != nil {
-		t.entry = e
-		return problem.OK
-	}
-	e, err := g.lookup(t.r.Context(), key, t.cred)
-	if err != nil {
-		if t.r.Context().Err() != nil {
-			return problem.ClientClosed
+	e := g.remembered(key, t.start)
+	if e == nil {
+		var err error
+		if e, err = g.lookup(t.r.Context(), key, t.cred); err != nil {
+			if t.r.Context().Err() != nil {
+				return problem.ClientClosed
+			}
+			return t.failed(err, problem.AuthUnavailable)
 		}
-		return t.failed(err, problem.AuthUnavailable)
 	}
 	t.entry = e
+	if reason := fromHere(e.principal, t.Client); reason != problem.OK {
+		return reason
+	}
+	return g.possession(t, e.principal)
+}
+
+// fromHere refuses a credential from an address that it is not for. It is asked at
+// every request: what is remembered is the same for all clients.
+func fromHere(p *policy.Principal, client netip.Addr) problem.Reason {
+	if !p.From(client) {
+		return problem.AccessAddress
+	}
 	return problem.OK
 }
 
@@ -147,13 +166,31 @@ func (g *Gateway) dropCookie(t *trip) problem.Reason {
 // challenge adds the challenge that a 401 must carry (RFC 9110 section 15.5.2),
 // with the error codes of RFC 6750 section 3.1.
 func (g *Gateway) challenge(t *trip, reason problem.Reason) {
-	if reason.Status() != http.StatusUnauthorized {
+	if reason.Status() != http.StatusUnauthorized || t.route != nil && t.route.local != nil && t.route.local.Raw {
 		return
 	}
 	value := `Bearer realm="` + g.zoneName + `"`
+	if t.cred.Kind == DPoPCredential || reason == problem.AuthProof || reason == problem.AuthNonce {
+		value = `DPoP realm="` + g.zoneName + `", algs="` + strings.Join(dpop.Algorithms(), " ") + `"`
+	}
 	switch reason {
+	case problem.AuthProof: // RFC 9449 section 7.1
+		value += `, error="invalid_dpop_proof"`
+	case problem.AuthNonce: // section 9
+		value += `, error="use_dpop_nonce"`
 	case problem.AuthInvalid, problem.AuthExpired, problem.AuthRevoked:
 		value += `, error="invalid_token"`
+	case problem.AuthStepUp: // RFC 9470 section 3
+		value += `, error="insufficient_user_authentication"`
+		if t.route == nil || t.route.Route == nil {
+			break
+		}
+		if t.route.MFA {
+			value += `, acr_values="2"`
+		}
+		if t.route.MaxAge > 0 {
+			value += `, max_age="` + strconv.FormatInt(int64(t.route.MaxAge/time.Second), 10) + `"`
+		}
 	}
 	t.extra.Set("WWW-Authenticate", value)
 }

@@ -8,8 +8,8 @@ import (
 	"sallyport.dev/zone"
 )
 
-// authorizeStage decides what the gateway can: kind, roles and scopes of the
-// principal, the types of the parameters, and the owner where the path names it.
+// authorizeStage decides what the gateway can: kind, roles, scopes and
+// login of the principal, the types of the parameters, and the owner where the path names it.
 // What else concerns a single object the guard decides, which sees it.
 //
 // The principal comes first: what a route takes is no business of those who may
@@ -17,6 +17,14 @@ import (
 func authorizeStage(g *Gateway, t *trip) problem.Reason {
 	if reason := policy.Authorize(t.route.Route, t.principal); reason != problem.OK {
 		return reason
+	}
+	if reason := policy.Recent(t.route.Route, t.principal, g.clock()); reason != problem.OK {
+		return reason
+	}
+	if t.route.Signed {
+		if reason := g.checkSignature(t); reason != problem.OK {
+			return reason
+		}
 	}
 	if reason := t.route.checkParams(&t.values, t.query); reason != problem.OK {
 		return reason

@@ -125,12 +125,13 @@ func (p *principals) forget(hash [sha256.Size]byte) {
 	s := p.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, kind := range []CredentialKind{BearerCredential, KeyCredential, CookieCredential} {
+	for _, kind := range CredentialKinds() {
 		delete(s.entries, credentialKey{hash, kind})
 	}
 }
 
-// forgetSubject drops all credentials of a subject. It looks at every entry:
+// forgetSubject drops all credentials of a subject, and the keys of programs that
+// it owns: they rest with it. It looks at every entry:
 // such revocations are rare, and an index would cost every look-up.
 func (p *principals) forgetSubject(subject string) {
 	defer p.vigils.forgetSubject(subject) // likewise
@@ -139,7 +140,7 @@ func (p *principals) forgetSubject(subject string) {
 		s := &p.shards[i]
 		s.mu.Lock()
 		for key, e := range s.entries {
-			if e.principal.Subject == subject {
+			if e.principal.Subject == subject || e.principal.Owner == subject {
 				delete(s.entries, key)
 			}
 		}

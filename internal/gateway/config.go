@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
+	"sallyport.dev/internal/dpop"
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/kv"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/reqsig"
 	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/upstream"
 	"sallyport.dev/zone"
@@ -47,6 +50,18 @@ type Limiter interface {
 	Take(ctx context.Context, key string, rate zone.Rate, now time.Time) (kv.Result, error)
 }
 
+// Once accepts a key once within a life; kv.Values has it. Any error refuses.
+type Once interface {
+	SetNX(ctx context.Context, key string, life time.Duration) (bool, error)
+}
+
+// SigningKeys finds the key that signs requests of an API key; *apikey.Keys has it
+// in other words. Reason proof.invalid: there is none that is live; any other error
+// is proof.unavailable.
+type SigningKeys interface {
+	SigningKey(ctx context.Context, id string) (key reqsig.Key, of string, err error)
+}
+
 // Certificates is where a listener's certificate comes from; *pki.Source is one.
 type Certificates interface {
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
@@ -63,6 +78,7 @@ type Local struct {
 	Roles    []string
 	Limit    zone.Rate
 	Durable  bool  // its record is on stable storage before the answer leaves
+	Raw      bool  // its handler judges the caller: credentials and DPoP proofs reach it untouched, also from other sites
 	Body     int64 // bound of the request body in bytes; 0: the listener's
 	Handler  http.Handler
 }
@@ -88,6 +104,13 @@ type Config struct {
 	// this process has heard of revocations made elsewhere lately. While it may not,
 	// each request asks the authenticator. nil: there is no elsewhere.
 	Fresh func(now time.Time) bool
+
+	// Nonces are those of DPoP proofs, Once what keeps the ids of proofs and the
+	// nonces of signed requests; nil: no credential that is bound to a key passes.
+	Nonces dpop.Nonces
+	Once   Once
+	// Signing knows the keys of routes with `signed: true`; nil: nobody passes there.
+	Signing SigningKeys
 
 	// Identity is spiffe://ZONE/gateway. Needed where a service has an inner door.
 	Identity *svid.Source
@@ -148,6 +171,9 @@ func (c *Config) check() error {
 		c.Drain = defaultDrain
 	}
 	for _, svc := range c.Zone.Services {
+		if slices.ContainsFunc(svc.Routes, func(rt *zone.Route) bool { return rt.Signed }) && c.Spool == "" {
+			return fmt.Errorf("gateway: service %s has a route with signed: true, and the gateway no folder for bodies", svc.Name)
+		}
 		if svc.InnerDoor() && (c.Spool == "" || c.Identity == nil && c.Upstream.Dial == nil) {
 			return fmt.Errorf("gateway: service %s has an inner door, and the gateway no identity or no folder for bodies", svc.Name)
 		}

@@ -17,8 +17,9 @@ import (
 // origin that is taken out of the map is out after so long.
 const preflightAge = "600"
 
-// exposed are the fields beside the safelisted ones that a script may read.
-const exposed = obs.CorrelationHeader + ", Retry-After, RateLimit, RateLimit-Policy"
+// exposed are the fields beside the safelisted ones that a script may read. Without
+// the nonce and what a challenge says, no script could make the proof of its token.
+const exposed = obs.CorrelationHeader + ", Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, DPoP-Nonce"
 
 // sharesWith returns what Access-Control-Allow-Origin says to an origin; empty:
 // nothing. `*` holds on routes that take anonymous callers only: nobody's

@@ -18,7 +18,13 @@ const (
 	BearerCredential                // Authorization: Bearer (RFC 6750 section 2.1)
 	KeyCredential                   // X-API-Key
 	CookieCredential                // Cookie: __Host-session
+	DPoPCredential                  // Authorization: DPoP (RFC 9449 section 7.1)
 )
+
+// CredentialKinds are the places in which a credential can stand.
+func CredentialKinds() []CredentialKind {
+	return []CredentialKind{BearerCredential, KeyCredential, CookieCredential, DPoPCredential}
+}
 
 // Credential is what a client sent to say who it is. The zero value is none. Its
 // value cannot be printed.
@@ -52,11 +58,11 @@ func extract(h http.Header) (Credential, problem.Reason) {
 	var found Credential
 	n := 0
 	for _, v := range h["Authorization"] {
-		token, ok := bearer(v)
-		if !ok {
+		kind, token := authorization(v)
+		if kind == NoCredential {
 			return Credential{}, problem.AuthInvalid
 		}
-		found.Kind, found.Value = BearerCredential, obs.Secret(token)
+		found.Kind, found.Value = kind, obs.Secret(token)
 		n++
 	}
 	for _, v := range h[headerAPIKey] {
@@ -81,14 +87,20 @@ func extract(h http.Header) (Credential, problem.Reason) {
 	return found, problem.OK
 }
 
-// bearer returns the token of an Authorization field of the Bearer scheme; ok is
-// false for every other scheme.
-func bearer(field string) (token string, ok bool) {
-	const scheme = "Bearer "
-	if len(field) <= len(scheme) || !strings.EqualFold(field[:len(scheme)], scheme) {
-		return "", false
+// authorization returns the token of an Authorization field of the Bearer or DPoP
+// scheme; NoCredential for every other scheme.
+func authorization(field string) (kind CredentialKind, token string) {
+	scheme, token, _ := strings.Cut(field, " ")
+	token = strings.TrimLeft(token, " ") // 1*SP, RFC 9110 section 11.4
+	switch {
+	case token == "":
+		return NoCredential, ""
+	case strings.EqualFold(scheme, "Bearer"):
+		return BearerCredential, token
+	case strings.EqualFold(scheme, "DPoP"):
+		return DPoPCredential, token
 	}
-	return strings.TrimLeft(field[len(scheme):], " "), true // 1*SP, RFC 9110 section 11.4
+	return NoCredential, ""
 }
 
 // sessionCookies yields the values of our cookie in a Cookie field. Names are
@@ -108,7 +120,7 @@ func sessionCookies(field string) func(yield func(string) bool) {
 
 func wellFormed(c Credential) bool {
 	v, most := string(c.Value), maxCredential
-	if c.Kind == BearerCredential {
+	if c.Kind == BearerCredential || c.Kind == DPoPCredential {
 		most = maxBearer
 	}
 	if v == "" || len(v) > most || !isToken68(v) {

@@ -111,6 +111,8 @@ func TestCookiesInward(t *testing.T) {
 		{"x__Host-session=1", "x__Host-session=1"},
 		{"__host-session=1", "__host-session=1"}, // names have case: this is not ours, and we never read it
 		{"a=__Host-session=1", "a=__Host-session=1"},
+		{"__Host-flow=x; a=1; __Host-device=y", "a=1"},
+		{"a=1;__Host-cart=2;b=3", "a=1;__Host-cart=2;b=3"},
 		{"", ""},
 	} {
 		if got := cookiesInward(c.field); got != c.want {
@@ -119,7 +121,14 @@ func TestCookiesInward(t *testing.T) {
 	}
 }
 
-func TestWithoutSession(t *testing.T) {
+// TestCookiesLocal: routes of our own are shown all but the session.
+func TestCookiesLocal(t *testing.T) {
+	if got := cookiesLocal("__Host-flow=x; __Host-session=y; __Host-device=z"); got != "__Host-flow=x; __Host-device=z" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWithoutOurs(t *testing.T) {
 	for _, c := range []struct {
 		field string
 		sets  bool
@@ -129,23 +138,25 @@ func TestWithoutSession(t *testing.T) {
 		{" __Host-session =x", true},
 		{"=__Host-session=x; Path=/", true},
 		{"__Host-session", true},
+		{"__Host-flow=x; Path=/; Secure", true},
+		{"=__host-device=x", true},
 		{"a=1; __Host-session=x", false}, // an attribute that no browser knows
 		{"__Host-sessions=x", false},
 		{"__Host-other=x; Path=/; Secure", false},
 		{"", false},
 	} {
-		if got := setsSession(c.field); got != c.sets {
-			t.Errorf("setsSession(%q) = %v, want %v", c.field, got, c.sets)
+		if got := setsOurCookie(c.field); got != c.sets {
+			t.Errorf("setsOurCookie(%q) = %v, want %v", c.field, got, c.sets)
 		}
 	}
 	in := []string{"a=1", "__Host-session=x", "b=2"}
-	if got := withoutSession(in); len(got) != 2 || got[0] != "a=1" || got[1] != "b=2" {
-		t.Errorf("withoutSession(%q) = %q", in, got)
+	if got := withoutOurs(in); len(got) != 2 || got[0] != "a=1" || got[1] != "b=2" {
+		t.Errorf("withoutOurs(%q) = %q", in, got)
 	}
-	if got := withoutSession([]string{"__Host-session=x"}); got != nil {
+	if got := withoutOurs([]string{"__Host-session=x"}); got != nil {
 		t.Errorf("nothing left: %q, want nil", got)
 	}
-	if got := withoutSession(in[:1]); &got[0] != &in[0] {
+	if got := withoutOurs(in[:1]); &got[0] != &in[0] {
 		t.Error("nothing to remove: got a copy")
 	}
 }

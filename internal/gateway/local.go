@@ -57,14 +57,14 @@ func (t *trip) localRequest() *http.Request {
 	r := t.r.WithContext(ctx)
 	r.Header = make(http.Header, len(t.r.Header))
 	for name, values := range t.r.Header {
-		if passesInward(name) {
+		if passesInward(name) || t.route.local.Raw && (name == "Authorization" || name == "Dpop") {
 			r.Header[name] = values
 		}
 	}
 	if cookies := r.Header["Cookie"]; len(cookies) > 0 {
 		kept := make([]string, 0, len(cookies))
 		for _, field := range cookies {
-			if field = cookiesInward(field); field != "" {
+			if field = cookiesLocal(field); field != "" {
 				kept = append(kept, field)
 			}
 		}

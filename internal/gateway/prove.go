@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"errors"
 	"os"
+	"strings"
 
 	"sallyport.dev/internal/httpsig"
 	"sallyport.dev/internal/problem"
@@ -15,12 +17,11 @@ import (
 // What the proof itself is bound to is the connection, so it is made when the
 // head is written (innerDoors.prove).
 func proveStage(g *Gateway, t *trip) problem.Reason {
-	if !t.route.digested() {
+	if !t.route.digested() && !t.route.Signed {
 		return problem.OK
 	}
-	t.digest = httpsig.EmptyDigest
 	if t.body == nil || t.r.ContentLength == 0 {
-		return problem.OK
+		return t.digested(sha256.Sum256(nil))
 	}
 	t.room = &roomed{r: t.body, room: &g.room, client: t.Client}
 	spooled, err := g.spool.Take(t.room, t.route.bodyLimit)
@@ -32,8 +33,26 @@ func proveStage(g *Gateway, t *trip) problem.Reason {
 		return reason
 	}
 	t.spooled = spooled
-	t.digest = httpsig.FormatDigest(spooled.Sum)
+	if reason := t.digested(spooled.Sum); reason != problem.OK {
+		return reason
+	}
 	return g.exchangeAgain(t)
+}
+
+// digested takes the sum of the body, when all of it is there: it must be what the
+// caller has signed, where one has, and is what the inner door is shown.
+func (t *trip) digested(sum [sha256.Size]byte) problem.Reason {
+	if t.route.Signed {
+		if said := t.r.Header[httpsig.DigestHeader]; len(said) > 0 || sum != sha256.Sum256(nil) {
+			if err := httpsig.CheckDigest(strings.Join(said, ", "), sum); err != nil {
+				return t.failed(err, problem.ProofDigest)
+			}
+		}
+	}
+	if t.route.digested() {
+		t.digest = httpsig.FormatDigest(sum)
+	}
+	return problem.OK
 }
 
 // digested says whether the proof of the route's requests covers their content.

@@ -252,6 +252,8 @@ func TestReloadStreamsAnew(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, problem.ListenerCertificate},
+		{"signed requests alone", "/users/{user}/events/{n}", nil, nil, problem.ProofMissing},
+		{"fresh logins alone", "/users/{user}/events/{n}", nil, nil, problem.AuthStepUp},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // each waits for a look
@@ -267,7 +269,9 @@ func TestReloadStreamsAnew(t *testing.T) {
 				case <-r.Context().Done():
 				}
 			})
-			d := openDoor(t, nil, func(cfg *Config) { cfg.Zone = testZone(s.address, route("/users/{user}/events/{n}")) })
+			d := openDoor(t, nil, func(cfg *Config) {
+				cfg.Zone, cfg.Spool = testZone(s.address, route("/users/{user}/events/{n}")), t.TempDir()
+			})
 			nc := d.dial("shop.example", "http/1.1")
 			if _, err := io.WriteString(nc, request); err != nil {
 				t.Fatal(err)
@@ -276,6 +280,13 @@ func TestReloadStreamsAnew(t *testing.T) {
 			z := testZone(s.address, route(c.path, c.params...))
 			if c.edit != nil {
 				c.edit(t, z.Listeners[0])
+			}
+			now := z.Services[0].Routes[0]
+			switch c.reason {
+			case problem.ProofMissing:
+				now.Signed = true
+			case problem.AuthStepUp:
+				now.MaxAge = time.Minute // the login of nobody here is known
 			}
 			d.reload(z)
 			ended := make(chan string, 1)

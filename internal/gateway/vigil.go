@@ -43,7 +43,7 @@ type ends struct {
 // watch begins a vigil over the stream of a trip.
 func (g *Gateway) watch(t *trip, by ends) *vigil {
 	v := &vigil{stop: make(chan struct{}), done: make(chan struct{}), look: make(chan struct{}, 1), reason: problem.OK}
-	g.principals.vigils.add(v, t.cred.Hash, t.principal.Subject)
+	g.principals.vigils.add(v, t.cred.Hash, [2]string{t.principal.Subject, t.principal.Owner})
 	ctx, hash := t.r.Context(), t.cred.Hash
 	v.still = func() problem.Reason { return g.stillMay(ctx, t) }
 	go func() {
@@ -134,9 +134,18 @@ func (g *Gateway) stillMay(ctx context.Context, t *trip) problem.Reason {
 			}
 		}
 		p = e.principal
+		if r := fromHere(p, t.Client); r != problem.OK {
+			return r
+		}
 	}
 	if r := policy.Authorize(rt.Route, p); r != problem.OK {
 		return r
+	}
+	if r := policy.Recent(rt.Route, p, g.clock()); r != problem.OK {
+		return r
+	}
+	if rt.Signed && !t.route.Signed { // since the map changed: nobody has signed this
+		return problem.ProofMissing
 	}
 	if o := rt.Owner; o.Kind == zone.OwnerPath && !policy.Owns(p, values.Get(o.Arg)) {
 		return problem.OwnerDenied
@@ -148,20 +157,20 @@ func (g *Gateway) stillMay(ctx context.Context, t *trip) problem.Reason {
 type vigils struct {
 	mu       sync.Mutex
 	by       map[[sha256.Size]byte]map[*vigil]struct{} // guarded by mu; by credential
-	subjects map[*vigil]string                         // guarded by mu
+	subjects map[*vigil][2]string                      // guarded by mu; the principal and its owner
 }
 
-func (s *vigils) add(v *vigil, credential [sha256.Size]byte, subject string) {
+func (s *vigils) add(v *vigil, credential [sha256.Size]byte, subjects [2]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.by == nil {
-		s.by, s.subjects = map[[sha256.Size]byte]map[*vigil]struct{}{}, map[*vigil]string{}
+		s.by, s.subjects = map[[sha256.Size]byte]map[*vigil]struct{}{}, map[*vigil][2]string{}
 	}
 	if s.by[credential] == nil {
 		s.by[credential] = map[*vigil]struct{}{}
 	}
 	s.by[credential][v] = struct{}{}
-	s.subjects[v] = subject
+	s.subjects[v] = subjects
 }
 
 func (s *vigils) remove(v *vigil, credential [sha256.Size]byte) {
@@ -188,7 +197,7 @@ func (s *vigils) forgetSubject(subject string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for v, of := range s.subjects {
-		if of == subject {
+		if of[0] == subject || of[1] == subject {
 			v.wake()
 		}
 	}

@@ -42,6 +42,7 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 			a.fail(problem.New(problem.OK, errTest))
 			g.Forget(hashOf(rootToken))
 		}, "auth.unavailable", time.Minute + vigilTime},
+		{"login grows old", func(*Gateway, *fakeAuth) {}, "auth.step_up", 5*time.Minute + vigilTime},
 		{"another session revoked", func(g *Gateway, _ *fakeAuth) { g.Forget(hashOf(aliceToken)) }, "ok", 10 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -58,11 +59,15 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 					conn.Say("0\r\n\r\n")
 				})
 				rt := sseRoute()
-				rt.Allow, rt.Roles = zone.AllowUser, []string{"admin"}
+				rt.Allow, rt.Roles, rt.MaxAge = zone.AllowUser, []string{"admin"}, 12*time.Minute
+				if c.reason == "auth.step_up" {
+					rt.MaxAge = 5 * time.Minute
+				}
 				g, kept := pipedGateway(t, s, dial, rt)
 				defer s.Serving.Wait()
 				defer g.Close()
 				auth := g.auth.(*fakeAuth)
+				auth.set(rootToken, policy.Principal{Kind: policy.User, Subject: "root", Roles: []string{"admin"}, Level: 1, AuthTime: time.Now()})
 				go func() {
 					time.Sleep(time.Minute - time.Millisecond) // not at a moment when the vigil looks
 					c.change(g, auth)

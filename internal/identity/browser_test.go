@@ -140,44 +140,55 @@ func browserWalk(t *testing.T, ctx context.Context, found *complaints) {
 		}
 	}
 
+	const login = `form[action="/auth/login"] button[type=submit]`
+
 	do(chromedp.Navigate(site.URL + "/auth/sessions")) // without a session: the login page, and the way back
 	at("/auth/login?next=%2Fauth%2Fsessions", "Log in")
 	submit(".beside a")
-	at("/auth/register?next=%2fauth%2fsessions", "Create your account")
-	submit("button", fill("ada@shop.example", goodPassword)...)
-	at("/auth/sessions", "Where you are logged in")
-	submit(".beside a")
-	at("/auth/me", "Your account")
-	if got := text(".email") + "; " + text(".device"); got != "ada@shop.example; Chrome on Linux\nThis session" {
+	at("/auth/register?next=%2Fauth%2Fsessions", "Create your account")
+	submit(`form[action="/auth/register"] button[type=submit]`, fill("ada@shop.example", goodPassword)...)
+	at("/auth/account#sessions", "Your account")
+	if got := text(".email"); got != "ada@shop.example" {
 		t.Errorf("the account page shows %q", got)
 	}
-	submit(`form[action="/auth/logout"] button`)
+	id := w.userID("ada@shop.example")
+	out := `form[action="/auth/logout"] button`
+	submit(out)
 	at("/auth/login?bye", "Log in")
-	if w.sessions.of(w.userID("ada@shop.example")) != 0 || text("[role=status]") != "You are logged out." {
+	if w.sessions.of(id) != 0 || text("[role=status]") != "You are logged out." {
 		t.Error("logged out, but a session is left or nothing says so")
 	}
-	do(chromedp.Navigate(site.URL + "/auth/me"))
+	do(chromedp.Navigate(site.URL + "/auth/account"))
 	at("/auth/login", "Log in")
 
-	submit("button", fill("ada@shop.example", "not the password")...)
+	submit(login, fill("ada@shop.example", "not the password")...)
 	at("/auth/login", "Log in")
 	if got := text("[role=alert] h2"); got != "E-mail or password is wrong" {
 		t.Errorf("the alert says %q", got)
 	}
-	elsewhere := w.login("ada@shop.example", goodPassword)
-	submit("button", chromedp.Click(chromedp.ID("remember")), chromedp.SendKeys(chromedp.ID("password"), goodPassword))
-	at("/auth/me", "Your account")
-	submit(`form[action="/auth/sessions/revoke-others"] button`)
-	at("/auth/me", "Your account")
-	if _, alive := w.sessions.lookup(elsewhere); alive {
-		t.Error("the session elsewhere is alive")
-	}
+	submit(login, chromedp.Click(chromedp.ID("remember")), chromedp.SendKeys(chromedp.ID("password"), goodPassword))
+	at("/auth/account", "Your account")
+	submit(out)
+
+	// With a second factor there is one step more, bound to this browser.
+	secret := w.giveApp(id)
+	submit(login, fill("ada@shop.example", goodPassword)...)
+	at("/auth/login", "One more step")
+	submit(`form[action="/auth/mfa/totp"] button`, chromedp.SendKeys(chromedp.ID("code"), w.wrong(secret)))
+	at("/auth/mfa/totp", "One more step")
+	submit(`form[action="/auth/mfa/totp"] button`, chromedp.SendKeys(chromedp.ID("code"), w.code(secret)))
+	at("/auth/account", "Your account")
+	w.now.advance(11 * time.Minute)
+	do(chromedp.Navigate(site.URL + "/auth/factors/passkey")) // wants a fresh proof
+	at("/auth/step-up?next=%2Fauth%2Ffactors%2Fpasskey", "Is it you?")
+	submit(`form[action="/auth/mfa/totp"] button`, chromedp.SendKeys(chromedp.ID("code"), w.code(secret)))
+	at("/auth/factors/passkey", "Add a passkey")
 }
 
 // policyBreaker answers with a page that does what its policy forbids.
 func policyBreaker(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html")
-	w.Header().Set("Content-Security-Policy", pagePolicy)
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'")
 	_, _ = w.Write([]byte(`<!doctype html><title>x</title><h1 style="color:red">x</h1><script>console.error(1)</script>`))
 }
 

@@ -1,81 +1,78 @@
 package identity
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"sallyport.dev/internal/policy"
 )
 
-// CookieName is the cookie of a session. The prefix has the browser itself
-// hold it to this host, to TLS and to the whole path.
-const CookieName = "__Host-session"
-
-// nextMax bounds where a login returns to.
-const nextMax = 1024
-
-// The paths that a login leads to.
+// The cookies of the account service. The prefix has the browser itself hold them
+// to this host, to TLS and to the whole path.
 const (
-	loginPath   = "/auth/login"
-	accountPath = "/auth/me"
+	CookieName   = "__Host-session" // opens the session
+	FlowCookie   = "__Host-flow"    // binds what is under way to the browser; opens nothing
+	DeviceCookie = "__Host-device"  // names a device on which an account has logged in; opens nothing
 )
+
+func cookie(name, value string) *http.Cookie {
+	return &http.Cookie{Name: name, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+}
+
+func setFor(w http.ResponseWriter, name, value string, life time.Duration) {
+	c := cookie(name, value)
+	c.MaxAge = max(1, int(life/time.Second))
+	http.SetCookie(w, c)
+}
+
+func clearNamed(w http.ResponseWriter, name string) {
+	c := cookie(name, "")
+	c.MaxAge = -1
+	http.SetCookie(w, c)
+}
 
 // setCookie hands a session to a browser: until it closes, or with remember
 // until the session ends.
 func setCookie(w http.ResponseWriter, token string, remember bool, left time.Duration) {
-	c := sessionCookie(token)
 	if remember {
-		c.MaxAge = max(1, int(left/time.Second))
+		setFor(w, CookieName, token, left)
+		return
 	}
-	http.SetCookie(w, c)
+	http.SetCookie(w, cookie(CookieName, token))
 }
+
+func clearCookie(w http.ResponseWriter) { clearNamed(w, CookieName) }
 
 // byCookie says whether the session of a request came by the cookie. The
 // gateway keeps the cookie itself from handlers.
 func byCookie(p *policy.Principal) bool { return p.Method == "cookie" }
 
-func clearCookie(w http.ResponseWriter) {
-	c := sessionCookie("")
-	c.MaxAge = -1
-	http.SetCookie(w, c)
+// browserBytes are random in the cookie that binds flows to a browser.
+const browserBytes = 18
+
+// browserOf returns what the browser of a request is known by; empty for none.
+func browserOf(r *http.Request) string {
+	c, err := r.Cookie(FlowCookie)
+	if err != nil || len(c.Value) != base64.RawURLEncoding.EncodedLen(browserBytes) {
+		return ""
+	}
+	return c.Value
 }
 
-func sessionCookie(value string) *http.Cookie {
-	return &http.Cookie{Name: CookieName, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+// newBrowser names a browser that has no name yet.
+func newBrowser() string {
+	random := make([]byte, browserBytes)
+	_, _ = rand.Read(random) // crypto/rand.Read never fails (Go 1.24)
+	return base64.RawURLEncoding.EncodeToString(random)
 }
 
-// localPath returns next when it is a path of this very origin, else the
-// account page: no scheme, host, backslash or control character, which browsers
-// read as something else than it seems, and not back into the login itself.
-func localPath(next string) string {
-	if len(next) > nextMax || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") {
-		return accountPath
+// deviceOf returns what the cookie of a known device holds; empty for none.
+func deviceOf(r *http.Request) string {
+	c, err := r.Cookie(DeviceCookie)
+	if err != nil {
+		return ""
 	}
-	if strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == '\\' || r > '~' }) {
-		return accountPath
-	}
-	u, err := url.Parse(next)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Fragment != "" {
-		return accountPath
-	}
-	switch u.Path {
-	case loginPath, "/auth/register", "/auth/logout":
-		return accountPath
-	}
-	return next
-}
-
-// loginURL is the login page, with the way back where there is one: what was
-// read, not what was done.
-func loginURL(r *http.Request) string {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return loginPath
-	}
-	next := localPath(r.URL.RequestURI())
-	if next == accountPath {
-		return loginPath
-	}
-	return loginPath + "?next=" + url.QueryEscape(next)
+	return c.Value
 }

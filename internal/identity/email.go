@@ -66,11 +66,3 @@ func hostname(s string) bool {
 // takes text that is no address: a login does not judge what it looks up, so
 // that its answer depends on the look-up alone.
 func foldEmail(text string) string { return strings.ToLower(text) }
-
-// localPart is what stands before the last @.
-func localPart(email string) string {
-	if at := strings.LastIndexByte(email, '@'); at >= 0 {
-		return email[:at]
-	}
-	return email
-}

@@ -3,86 +3,73 @@ package identity
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
+	"sallyport.dev/internal/factor"
+	"sallyport.dev/internal/flow"
+	"sallyport.dev/internal/guess"
+	"sallyport.dev/internal/keys"
+	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/page"
+	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
 )
 
-// Config is what the account service stands on. DB, Zone and Sessions are required.
+// Config is what the account service stands on. What is not said to be optional
+// is required.
 type Config struct {
-	DB       *store.DB
-	Zone     *zone.Zone
-	Sessions Sessions
-	Clock    func() time.Time // nil: time.Now
-	Log      *slog.Logger     // nil: nothing is logged
-	// HashMemory bounds the memory of password hashes at work, in bytes; each
-	// takes 19 MiB. 0: 128 MiB.
-	HashMemory int64
-}
+	DB        *store.DB
+	Root      *keys.Root
+	Zone      *zone.Zone
+	Sessions  Sessions
+	Passwords *password.Passwords
+	Factors   *factor.Factors
+	Flows     *flow.Flows
+	Guesses   *guess.Guesses
 
-// Sessions is what the account service needs of outside sessions. A user has
-// sessions, each with a public id; the token that opens one is told once.
-// Every method that ends sessions has committed the revocation when it returns.
-type Sessions interface {
-	Create(ctx context.Context, n NewSession) (token string, s Session, err error)
-	List(ctx context.Context, user string) ([]Session, error)
-	// Revoke ends one session of the user. That there is none is an error with
-	// the reason account.unknown, whoever's it may be.
-	Revoke(ctx context.Context, user, id string) error
-	// RevokeAll ends all sessions of the user but one, and says how many.
-	RevokeAll(ctx context.Context, user, except string) (int, error)
-	// RevokeAllTx ends all sessions of the user within the transaction that
-	// changes the account.
-	RevokeAllTx(ctx context.Context, t *store.Tx, user string) error
-}
+	Mail   Mail   // nil: the zone has no mail
+	Broker Broker // nil: there are no other providers
+	Keys   Keys   // nil: users have no API keys
+	Grants Grants // nil: there are no OAuth clients
+	// Ended is called in the transaction that ends all sessions of a user for good
+	// (session is then empty): what was granted without a session must end too. One
+	// session that ends is told by the sessions themselves. nil: nobody is told.
+	Ended func(ctx context.Context, tx *store.Tx, user, session string) error
 
-// NewSession is a login that succeeded.
-type NewSession struct {
-	User     string
-	Remember bool
-	Level    int
-	Method   string
-	Client   netip.Addr
-	Agent    string // the browser's own words; for its owner to know it by
-}
-
-// Session is an outside session as its owner sees it.
-type Session struct {
-	ID       string // public
-	User     string
-	Created  time.Time
-	LastUsed time.Time
-	Expires  time.Time
-	Level    int
-	Method   string
-	Client   netip.Addr
-	Agent    string
+	Base    string           // where the pages are: https://HOST[:PORT]
+	Clock   func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: nothing is logged
+	Metrics *obs.Metrics     // may be nil
 }
 
 // Identity is the account service. It is safe for concurrent use.
 type Identity struct {
-	db       database
-	zone     *zone.Zone
-	sessions Sessions
-	clock    func() time.Time
-	log      *slog.Logger
+	config Config
+	db     database
+	zone   *zone.Zone
+	clock  func() time.Time
+	log    *slog.Logger
 
-	hasher    hasher
-	hashing   *gate
+	sessions  Sessions
+	passwords *password.Passwords
+	factors   *factor.Factors
+	flows     *flow.Flows
+	guesses   *guess.Guesses
+	mail      Mail
+	broker    Broker
+	keys      Keys
+	grants    Grants
+
 	addresses *addressGate
-	guesses   *guesses
-	common    map[string]struct{}
-	pages     *pages
+	pages     *page.Pages
 }
 
 // New builds the account service. It fails when the configuration cannot work.
 func New(c Config) (*Identity, error) {
-	if c.DB == nil || c.Zone == nil || c.Sessions == nil {
-		return nil, errors.New("identity: DB, Zone and Sessions are required")
+	if c.DB == nil || c.Root == nil || c.Zone == nil || c.Sessions == nil || c.Passwords == nil || c.Factors == nil || c.Flows == nil || c.Guesses == nil {
+		return nil, errors.New("identity: DB, Root, Zone, Sessions, Passwords, Factors, Flows and Guesses are required")
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -90,40 +77,30 @@ func New(c Config) (*Identity, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.HashMemory == 0 {
-		c.HashMemory = hashMemory
+	return build(c, newAddressGate(hashAddress))
+}
+
+// For returns the account service as another map of the zone has it: with the
+// same accounts and bounds. change puts parts in place that the map changes too,
+// such as Broker, Factors and Base; nil changes none.
+func (id *Identity) For(z *zone.Zone, change func(*Config)) (*Identity, error) {
+	c := id.config
+	c.Zone = z
+	if change != nil {
+		change(&c)
 	}
-	budget := c.HashMemory / 1024
-	if budget < currentMemory {
-		return nil, fmt.Errorf("identity: hash memory of %d bytes is less than one hash takes, %d", c.HashMemory, currentMemory*1024)
-	}
-	pages, err := newPages(c.Zone)
+	return build(c, id.addresses)
+}
+
+func build(c Config, addresses *addressGate) (*Identity, error) {
+	pages, err := page.New(page.Config{Zone: c.Zone, Log: c.Log, Clock: c.Clock})
 	if err != nil {
 		return nil, err
 	}
 	return &Identity{
-		db:        sqlDatabase{c.DB},
-		zone:      c.Zone,
-		sessions:  c.Sessions,
-		clock:     c.Clock,
-		log:       c.Log,
-		hasher:    newHasher(cost{currentMemory, currentPasses, currentThreads}, argon2id),
-		hashing:   newGate(budget, hashQueue, hashPatience),
-		addresses: newAddressGate(hashAddress),
-		guesses:   newGuesses(c.Clock, guessEntries),
-		common:    commonPasswords(),
-		pages:     pages,
+		config: c, db: sqlDatabase{c.DB}, zone: c.Zone, clock: c.Clock, log: c.Log,
+		sessions: c.Sessions, passwords: c.Passwords, factors: c.Factors, flows: c.Flows, guesses: c.Guesses,
+		mail: c.Mail, broker: c.Broker, keys: c.Keys, grants: c.Grants,
+		addresses: addresses, pages: pages,
 	}, nil
-}
-
-// For returns the account service as another map of the zone has it: with the
-// same accounts, bounds and memory of guesses.
-func (id *Identity) For(z *zone.Zone) (*Identity, error) {
-	pages, err := newPages(z)
-	if err != nil {
-		return nil, err
-	}
-	next := *id
-	next.zone, next.pages = z, pages
-	return &next, nil
 }

@@ -3,9 +3,11 @@ package identity
 import (
 	"context"
 	"log/slog"
-	"net/netip"
+	"net/http"
 
+	"sallyport.dev/internal/guess"
 	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/problem"
 )
 
@@ -15,107 +17,54 @@ import (
 //
 // Other reasons depend on what was sent and on the client, never on the
 // account: account.invalid, limit.address, limit.rate, limit.busy,
-// auth.unavailable.
-func (id *Identity) authenticate(ctx context.Context, email string, password obs.Secret, client netip.Addr) (account, error) {
-	plain, err := presentedPassword(password)
-	if err != nil {
-		return account{}, err
+// limit.unavailable, auth.unavailable.
+func (id *Identity) authenticate(r *http.Request, email string, p obs.Secret) (account, guess.Attempt, error) {
+	none := func(err error) (account, guess.Attempt, error) { return account{}, guess.Attempt{}, err }
+	ctx, client := r.Context(), obs.RequestFrom(r.Context()).Client
+	if err := password.Presentable(p); err != nil {
+		return none(err)
 	}
 	if email == "" || len(email) > emailMax {
-		return account{}, problem.WithDetail(problem.AccountInvalid, "email: want 1 to 254 characters")
+		return none(problem.WithDetail(problem.AccountInvalid, "email: want 1 to 254 characters"))
 	}
 	leave, err := id.addresses.enter(client)
 	if err != nil {
-		return account{}, err
+		return none(err)
 	}
 	defer leave()
-	attempt, err := id.guesses.begin(foldEmail(email), client)
+	attempt, err := id.guesses.Begin(ctx, foldEmail(email), client, deviceOf(r))
 	if err != nil {
-		return account{}, err
+		return none(err)
 	}
 	a, known, err := id.accountByEmail(ctx, email)
 	if err != nil {
-		attempt.withdrawn()
-		return account{}, err
+		return none(err)
 	}
-	right, renewed, err := id.checkHash(ctx, plain, a)
+	right, renewed, err := id.passwords.Check(ctx, p, a.password, a.form)
 	if err != nil {
-		attempt.withdrawn()
-		return account{}, err
+		return none(err)
 	}
 	if !right || !known || a.Disabled {
-		return account{}, problem.New(problem.AuthLogin, nil)
+		return none(problem.New(problem.AuthLogin, nil))
 	}
-	attempt.succeeded()
-	if renewed != nil {
-		id.renewHash(ctx, a, *renewed)
+	if renewed != "" {
+		id.renewHash(ctx, a, renewed)
 	}
-	return a, nil
-}
-
-// checkHash checks a password against an account's hash, or against the dummy
-// of the same cost when it has none that can be used.
-func (id *Identity) checkHash(ctx context.Context, plain []byte, a account) (right bool, renewed *stored, err error) {
-	s := id.hasher.dummy
-	usable := false
-	if a.password != "" {
-		got, err := parsePHC(a.password)
-		if usable = err == nil && id.hasher.weight(got) <= id.hashing.budget; usable {
-			s = got
-		} else { // a damaged row, or one that was not written by us
-			id.log.ErrorContext(ctx, "stored password hash cannot be used", slog.String("user", a.ID))
-		}
-	}
-	leave, err := id.hashing.enter(ctx, id.hasher.weight(s))
-	if err != nil {
-		return false, nil, err
-	}
-	defer leave()
-	right, renewed = id.hasher.check(plain, s)
-	return right && usable, renewed, nil
+	return a, attempt, nil
 }
 
 // renewHash stores a hash of the same password at the current cost. It is no
 // change of rights, and it loses against a password that was changed meanwhile.
 // That it fails keeps nobody out.
-func (id *Identity) renewHash(ctx context.Context, a account, fresh stored) {
+func (id *Identity) renewHash(ctx context.Context, a account, fresh string) {
 	err := id.db.change(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.Exec(ctx, "UPDATE users SET password = ?, password_form = ? WHERE id = ? AND password = ?",
-			fresh.phc(), passwordForm, a.ID, a.password)
+			fresh, password.FormNFC, a.ID, a.password)
 		return err
 	})
 	if err != nil {
 		id.log.WarnContext(ctx, "password hash was not renewed", slog.String("user", a.ID), slog.Any("error", err))
 	}
-}
-
-// openSession makes the session of a login that succeeded, always with a new
-// token, and ends the one that the request came with, if any.
-func (id *Identity) openSession(ctx context.Context, a account, n NewSession, prior Session) (string, Session, error) {
-	n.User, n.Level, n.Method = a.ID, 1, "password"
-	token, s, err := id.sessions.Create(ctx, n)
-	if err != nil {
-		return "", Session{}, unavailable(ctx, err)
-	}
-	// The account may have changed while its password was hashed. Whoever changes
-	// it ends its sessions with the change (see alter): either it ended this one,
-	// or the change is seen here.
-	now, known, err := id.accountByID(ctx, a.ID)
-	if err == nil && (!known || now.Disabled || now.Version != a.Version) {
-		err = problem.New(problem.AuthLogin, nil)
-	}
-	if err != nil {
-		if end := id.sessions.Revoke(context.WithoutCancel(ctx), a.ID, s.ID); end != nil {
-			id.log.ErrorContext(ctx, "session of a refused login was not ended", slog.String("user", a.ID), slog.Any("error", end))
-		}
-		return "", Session{}, err
-	}
-	if prior.ID != "" {
-		if err := id.endSession(ctx, prior.User, prior.ID); err != nil {
-			return "", Session{}, err
-		}
-	}
-	return token, s, nil
 }
 
 // endSession ends a session; that it has ended already is fine.
@@ -125,4 +74,34 @@ func (id *Identity) endSession(ctx context.Context, user, session string) error 
 		return nil
 	}
 	return err
+}
+
+// provePassword checks the password of an account whose user is known, with the
+// bounds of a login. Reasons are those of authenticate.
+func (id *Identity) provePassword(r *http.Request, a account, p obs.Secret) error {
+	if err := password.Presentable(p); err != nil {
+		return err
+	}
+	ctx, client := r.Context(), obs.RequestFrom(r.Context()).Client
+	leave, err := id.addresses.enter(client)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	attempt, err := id.guesses.Begin(ctx, foldEmail(a.Email), client, deviceOf(r))
+	if err != nil {
+		return err
+	}
+	right, renewed, err := id.passwords.Check(ctx, p, a.password, a.form)
+	if err != nil {
+		return err
+	}
+	if !right {
+		return problem.New(problem.AuthLogin, nil)
+	}
+	if renewed != "" {
+		id.renewHash(ctx, a, renewed)
+	}
+	id.forgive(r, attempt)
+	return nil
 }

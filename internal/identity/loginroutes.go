@@ -1,104 +1,137 @@
 package identity
 
 import (
+	"context"
 	"net/http"
 
 	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 var (
-	loginJSONShape = shape{required: []string{"email", "password"}, flags: []string{"remember"}}
-	loginFormShape = shape{required: []string{"email", "password"}, optional: []string{"next"}, flags: []string{"remember"}}
+	loginJSONShape = page.Shape{Required: []string{"email", "password"}, Flags: []string{"remember"}}
+	loginFormShape = page.Shape{Required: []string{"email", "password"}, Optional: []string{"next"}, Flags: []string{"remember"}}
+	logoutShape    = page.Shape{Flags: []string{"everywhere"}}
 )
+
+func (id *Identity) loginRoutes() []Route {
+	return []Route{
+		id.get(page.LoginPath, id.loginPage),
+		id.post(page.LoginPath, id.login),
+		id.post("/auth/logout", id.logout),
+	}
+}
 
 // loginPage is GET /auth/login. It has no JSON twin.
 func (id *Identity) loginPage(w http.ResponseWriter, r *http.Request) error {
-	if !wantsPage(r) {
+	if !page.WantsPage(r) {
 		return onlyPost(w)
 	}
-	next := localPath(r.URL.Query().Get("next"))
-	if policy.PrincipalFrom(r.Context()).Kind == policy.User {
-		return redirect(w, next)
+	query := r.URL.Query()
+	next := localPath(query.Get("next"))
+	if _, err := caller(r); err == nil {
+		return page.Redirect(w, next)
 	}
-	return id.pages.login(w, http.StatusOK, loginView{Next: next, LoggedOut: r.URL.Query().Has("bye")})
+	v := id.loginView(next)
+	v.LoggedOut, v.Notice = query.Has("bye"), noticeOf(query.Get("notice"))
+	return id.pages.Write(w, r, 0, v, nil)
 }
 
-// login is POST /auth/login. JSON is answered with a token and sets no cookie; a
-// form sets the cookie and leads on.
+// noticeOf takes what a login page may be asked to say.
+func noticeOf(text string) string {
+	switch text {
+	case "verified", "password_changed", "email_changed":
+		return text
+	}
+	return ""
+}
+
+// loginView is the login page as this zone has it.
+func (id *Identity) loginView(next string) page.Login {
+	return page.Login{
+		Next: next, Passkeys: id.factors.HasPasskeys(), Recover: id.mail != nil,
+		Register: id.zone.Identity.Registration == zone.RegistrationOpen, Providers: id.providerButtons(),
+	}
+}
+
+// login is POST /auth/login.
 func (id *Identity) login(w http.ResponseWriter, r *http.Request) error {
-	v, kind, err := decode(r, loginJSONShape, loginFormShape)
+	v, kind, err := page.Decode(r, loginJSONShape, loginFormShape)
 	if err != nil {
 		return err
 	}
-	email, remember := v["email"], v["remember"] != ""
-	if kind == mediaForm {
+	email := v["email"]
+	if kind == page.Form {
 		email = typed(email)
 	}
-	ctx, client := r.Context(), obs.RequestFrom(r.Context()).Client
-	a, err := id.authenticate(ctx, email, obs.Secret(v["password"]), client)
+	a, attempt, err := id.authenticate(r, email, obs.Secret(v["password"]))
 	if err == nil {
-		var token string
-		var s Session
-		token, s, err = id.openSession(ctx, a, NewSession{Remember: remember, Client: client, Agent: agentOf(r)}, priorSession(r))
-		if err == nil {
-			return id.loggedIn(w, kind, a, token, s, remember, v["next"])
-		}
+		err = id.proceed(w, r, kind, entry{
+			account: a, methods: []string{"password"}, level: 1, remember: v.Flag("remember"), known: attempt.Known, next: v["next"], attempt: &attempt,
+		})
 	}
-	if kind == mediaForm && wantsPage(r) && redo(err) {
-		id.logFailure(r, err)
-		return id.pages.login(w, 0, loginView{Next: localPath(v["next"]), Email: email, Remember: remember, Refusal: refusalOf(err)})
+	if err != nil && kind == page.Form && page.WantsPage(r) && page.Redo(err) {
+		id.pages.LogFailure(r, err)
+		again := id.loginView(localPath(v["next"]))
+		again.Email, again.Remember = email, v.Flag("remember")
+		return id.pages.Write(w, r, 0, again, page.RefusalOf(err))
 	}
 	return err
 }
 
-func (id *Identity) loggedIn(w http.ResponseWriter, kind media, a account, token string, s Session, remember bool, next string) error {
-	if kind == mediaForm {
-		setCookie(w, token, remember, s.Expires.Sub(id.clock()))
-		return redirect(w, localPath(next))
-	}
-	return writeJSON(w, http.StatusOK, loginJSON{Token: token, ExpiresAt: stamp(s.Expires), User: userAnswer(a.User)})
-}
-
-// logout is POST /auth/logout: it ends the session of the request, and has a
-// browser forget what it keeps of this origin.
+// logout is POST /auth/logout: it ends the session of the request, or all of the
+// user's, and has a browser forget what it keeps of this origin. Who has logged
+// in on a device stays known there, unless they log out everywhere.
 func (id *Identity) logout(w http.ResponseWriter, r *http.Request) error {
-	page := wantsPage(r)
+	everywhere := false
+	if r.Header.Get("Content-Type") != "" { // a body may be left out
+		v, _, err := page.Decode(r, logoutShape, logoutShape)
+		if err != nil {
+			return err
+		}
+		everywhere = v.Flag("everywhere")
+	}
+	wantsPage := page.WantsPage(r)
 	p, err := caller(r)
 	switch {
 	case err == nil:
-		if err := id.endSession(r.Context(), p.Subject, p.Session); err != nil {
+		if err := id.endSessions(r.Context(), p, everywhere); err != nil {
 			return err
 		}
 		if byCookie(p) {
 			clearCookie(w)
 		}
-	case page && problem.ReasonOf(err) == problem.AuthMissing: // logged out already
+	case wantsPage && problem.ReasonOf(err) == problem.AuthMissing: // logged out already
 		clearCookie(w)
 	default:
 		return err
 	}
-	if !page {
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+	clearSite(w, everywhere)
+	if wantsPage {
+		return page.Redirect(w, page.LoginPath+"?bye")
 	}
-	w.Header().Set("Clear-Site-Data", `"cookies", "storage"`)
-	return redirect(w, loginPath+"?bye")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
-// onlyPost answers a path that is a page to browsers and takes POST from others.
-func onlyPost(w http.ResponseWriter) error {
-	w.Header().Set("Allow", http.MethodPost)
-	return problem.New(problem.RouteMethod, nil)
+// clearSite has a browser forget what it keeps of this origin (Clear Site Data,
+// section 3). All cookies would be the known device as well.
+func clearSite(w http.ResponseWriter, everywhere bool) {
+	what := `"storage", "cache"`
+	if everywhere {
+		clearNamed(w, DeviceCookie)
+		what = `"cookies", ` + what
+	}
+	clearNamed(w, FlowCookie)
+	w.Header().Set("Clear-Site-Data", what)
 }
 
-// priorSession is the session that a login came with: it ends, so that a login
-// never leaves an older one of the same browser behind.
-func priorSession(r *http.Request) Session {
-	p := policy.PrincipalFrom(r.Context())
-	if p.Kind != policy.User {
-		return Session{}
+func (id *Identity) endSessions(ctx context.Context, p *policy.Principal, everywhere bool) error {
+	if !everywhere {
+		return id.endSession(ctx, p.Subject, p.Session)
 	}
-	return Session{ID: p.Session, User: p.Subject}
+	return id.db.change(ctx, func(ctx context.Context, t tx) error { return id.endAll(ctx, t, p.Subject, "") })
 }

@@ -10,19 +10,13 @@ import (
 )
 
 const (
-	namesMax   = 64 // roles or scopes of one account or key
-	keyNameMax = 63 // characters
+	namesMax = 64 // roles of one account
 )
 
 // checkRoles returns roles sorted and without repetition, or refuses one that
 // no map can name.
 func checkRoles(roles []string) ([]string, error) {
 	return checkNames("role", roles, zone.ValidRole, "letters, digits and . _ : -")
-}
-
-// checkScopes does the same for scopes.
-func checkScopes(scopes []string) ([]string, error) {
-	return checkNames("scope", scopes, zone.ValidScope, "letters, digits and . _ : / -")
 }
 
 func checkNames(what string, names []string, valid func(string) bool, form string) ([]string, error) {
@@ -40,20 +34,6 @@ func checkNames(what string, names []string, valid func(string) bool, form strin
 		sorted = []string{} // an empty list in JSON, not null
 	}
 	return sorted, nil
-}
-
-// validName says whether s is a lower-case letter, then lower-case letters,
-// digits or what is also taken.
-func validName(s string, length int, also string) bool {
-	if s == "" || len(s) > length || s[0] < 'a' || s[0] > 'z' {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.Contains(also, string(rune(c))) {
-			return false
-		}
-	}
-	return true
 }
 
 // joinNames and splitNames are the stored form: names hold no space.

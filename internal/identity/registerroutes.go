@@ -4,82 +4,87 @@ import (
 	"net/http"
 
 	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/page"
+	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/policy"
-	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 var (
-	registerJSONShape = shape{required: []string{"email", "password"}}
-	registerFormShape = shape{required: []string{"email", "password"}, optional: []string{"next"}}
+	registerJSONShape = page.Shape{Required: []string{"email", "password"}}
+	registerFormShape = page.Shape{Required: []string{"email", "password"}, Optional: []string{"next"}}
 )
+
+func (id *Identity) registerRoutes() []Route {
+	if id.zone.Identity.Registration != zone.RegistrationOpen {
+		return nil
+	}
+	return []Route{id.get("/auth/register", id.registerPage), id.post("/auth/register", id.register)}
+}
 
 // registerPage is GET /auth/register. It has no JSON twin.
 func (id *Identity) registerPage(w http.ResponseWriter, r *http.Request) error {
-	if err := id.registrable(); err != nil {
-		return err
-	}
-	if !wantsPage(r) {
+	if !page.WantsPage(r) {
 		return onlyPost(w)
 	}
 	next := localPath(r.URL.Query().Get("next"))
 	if policy.PrincipalFrom(r.Context()).Kind == policy.User {
-		return redirect(w, next)
+		return page.Redirect(w, next)
 	}
-	return id.pages.register(w, http.StatusOK, registerView{Next: next})
+	return id.pages.Write(w, r, 0, id.registerView(next), nil)
 }
 
-// register is POST /auth/register where registration is open and there is no
-// mail: development. It says that an address is taken (409), which with mail
-// will be told to the owner of the address alone. JSON is answered with the
-// user; a form also logs in.
+func (id *Identity) registerView(next string) page.Register {
+	return page.Register{Next: next, MinLength: password.MinAlone, Providers: id.providerButtons()}
+}
+
+// register is POST /auth/register where registration is open. With mail the answer
+// is 202 for every address. Without it, which is for development, it says that an
+// address is taken (409); JSON is then answered with the user, and a form also
+// logs in.
 func (id *Identity) register(w http.ResponseWriter, r *http.Request) error {
-	if err := id.registrable(); err != nil {
-		return err
-	}
-	v, kind, err := decode(r, registerJSONShape, registerFormShape)
+	v, kind, err := page.Decode(r, registerJSONShape, registerFormShape)
 	if err != nil {
 		return err
 	}
-	email := v["email"]
-	if kind == mediaForm {
+	email, secret := v["email"], obs.Secret(v["password"])
+	if kind == page.Form {
 		email = typed(email)
 	}
-	ctx, client := r.Context(), obs.RequestFrom(r.Context()).Client
-	u, err := id.signUp(r, email, obs.Secret(v["password"]))
-	if err == nil && kind == mediaJSON {
-		return writeJSON(w, http.StatusCreated, userAnswer(u))
-	}
-	if err == nil {
-		var token string
-		var s Session
-		token, s, err = id.openSession(ctx, account{User: u}, NewSession{Client: client, Agent: agentOf(r)}, priorSession(r))
+	if id.mailed() {
+		browser := ""
+		if kind == page.Form {
+			browser = bindBrowser(w, r)
+		}
+		if err = id.askToRegister(r, email, secret, browser); err == nil {
+			return id.sent(w, r, kind, flowRegister, email)
+		}
+	} else {
+		var u User
+		u, err = id.signUp(r, email, secret)
+		if err == nil && kind == page.JSON {
+			return page.WriteJSON(w, http.StatusCreated, userAnswer(u))
+		}
 		if err == nil {
-			return id.loggedIn(w, mediaForm, account{User: u}, token, s, false, v["next"])
+			return id.proceed(w, r, kind, entry{account: account{User: u}, methods: []string{"password"}, level: 1, known: true, next: v["next"]})
 		}
 	}
-	if kind == mediaForm && wantsPage(r) && redo(err) {
-		id.logFailure(r, err)
-		return id.pages.register(w, 0, registerView{Next: localPath(v["next"]), Email: email, Refusal: refusalOf(err)})
+	if kind == page.Form && page.WantsPage(r) && page.Redo(err) {
+		id.pages.LogFailure(r, err)
+		again := id.registerView(localPath(v["next"]))
+		again.Email = email
+		return id.pages.Write(w, r, 0, again, page.RefusalOf(err))
 	}
 	return err
 }
 
 // signUp makes an account behind the bound of the client's address. A password
 // costs its hash before anyone knows whether the address is taken.
-func (id *Identity) signUp(r *http.Request, email string, password obs.Secret) (User, error) {
+func (id *Identity) signUp(r *http.Request, email string, p obs.Secret) (User, error) {
 	leave, err := id.addresses.enter(obs.RequestFrom(r.Context()).Client)
 	if err != nil {
 		return User{}, err
 	}
 	defer leave()
-	return id.addUser(r.Context(), email, password, nil, false)
-}
-
-// registrable refuses what cannot be done yet: with mail, an account begins with
-// a letter to its address, and there is no mail in this version.
-func (id *Identity) registrable() error {
-	if id.zone.Identity.Mail != nil {
-		return problem.New(problem.ZoneNotEnforced, nil)
-	}
-	return nil
+	return id.addUser(r.Context(), email, p, nil, false)
 }

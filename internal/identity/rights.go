@@ -61,6 +61,13 @@ func (id *Identity) changeRoles(ctx context.Context, user string, change func(ha
 		if _, err := t.Exec(ctx, "UPDATE users SET roles = ? WHERE id = ?", joinNames(roles), user); err != nil {
 			return err
 		}
+		// Who becomes an administrator logs in anew: with two factors, and without
+		// being remembered.
+		if slices.Contains(roles, AdminRole) && !slices.Contains(splitNames(have), AdminRole) {
+			if err := id.endAll(ctx, t, user, ""); err != nil {
+				return err
+			}
+		}
 		return id.revokeSubject(ctx, t, user)
 	})
 }
@@ -83,18 +90,49 @@ func (id *Identity) SetPassword(ctx context.Context, user string, password obs.S
 	if !found {
 		return problem.New(problem.AccountUnknown, nil)
 	}
-	hash, err := id.hashNew(ctx, a.Email, password)
+	h, err := id.hashNew(ctx, password, true, a.Email, a.Name)
 	if err != nil {
 		return err
 	}
-	return id.alter(ctx, user, true,
-		"UPDATE users SET password = ?, password_form = ?, password_at = ?, version = version + 1 WHERE id = ?",
-		hash, passwordForm, store.Micros(id.clock()), user)
+	return id.db.change(ctx, func(ctx context.Context, t tx) error { return id.storePassword(ctx, t, user, h, "") })
 }
 
-// DeleteUser removes an account with all its sessions.
+// storePassword puts another password in force and ends the user's sessions but
+// one. Reason account.unknown.
+func (id *Identity) storePassword(ctx context.Context, t tx, user string, h hashed, except string) error {
+	if _, err := t.Exec(ctx, "UPDATE users SET password = ?, password_form = ?, password_at = ? WHERE id = ?",
+		h.encoded, h.form, store.Micros(id.clock()), user); err != nil {
+		return err
+	}
+	if err := id.bump(ctx, t, user); err != nil {
+		return err
+	}
+	return id.endAll(ctx, t, user, except)
+}
+
+// DeleteUser removes an account with its sessions and factors.
 func (id *Identity) DeleteUser(ctx context.Context, user string) error {
-	return id.alter(ctx, user, true, "DELETE FROM users WHERE id = ?", user)
+	return id.db.change(ctx, func(ctx context.Context, t tx) error { return id.deleteUser(ctx, t, user) })
+}
+
+func (id *Identity) deleteUser(ctx context.Context, t tx, user string) error {
+	if err := id.forget(ctx, t, user); err != nil {
+		return err
+	}
+	n, err := t.Exec(ctx, "DELETE FROM users WHERE id = ?", user)
+	if err == nil && n == 0 {
+		err = problem.New(problem.AccountUnknown, nil)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := id.factors.RemoveAll(ctx, t.whole(), user); err != nil {
+		return err
+	}
+	if err := id.revokeSubject(ctx, t, user); err != nil {
+		return err
+	}
+	return id.endAll(ctx, t, user, "")
 }
 
 // alter runs one statement on one user and revokes what is remembered of it,
@@ -111,7 +149,7 @@ func (id *Identity) alter(ctx context.Context, user string, endSessions bool, qu
 		if err := id.revokeSubject(ctx, t, user); err != nil || !endSessions {
 			return err
 		}
-		return id.sessions.RevokeAllTx(ctx, t.whole(), user)
+		return id.endAll(ctx, t, user, "")
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/problem"
@@ -26,7 +25,11 @@ func TestSessionsEndWithTheChange(t *testing.T) {
 			w := newWorld(t, openZone())
 			u := w.addUser("ada@shop.example", goodPassword)
 			told := 0
-			defer w.db.Subscribe(func(store.Revocation) { told++ })()
+			defer w.db.Subscribe(func(r store.Revocation) {
+				if r.Kind == store.KindSubject {
+					told++
+				}
+			})()
 
 			w.sessions.fail = errors.New("sessions cannot be ended")
 			if err := change(w, u.ID); err == nil {
@@ -114,54 +117,5 @@ func TestPasswordsAreText(t *testing.T) {
 	} {
 		_, err := w.id.AddUser(t.Context(), "u@shop.example", obs.Secret(c.password), nil)
 		wantReason(t, name, err, c.want)
-	}
-}
-
-func TestKeyByNameOrID(t *testing.T) {
-	w := newWorld(t, openZone())
-	a, _ := w.createKey(NewKey{Name: "partner", Expires: w.now.time().Add(time.Hour)})
-	b, _ := w.createKey(NewKey{Name: "other"})
-	odd, _ := w.createKey(NewKey{Name: "k" + a.ID[1:]}) // looks like an id
-	if err := w.id.RevokeKey(t.Context(), b.ID); err != nil {
-		t.Fatal(err)
-	}
-	for by, want := range map[string]string{"partner": a.ID, a.ID: a.ID, odd.Name: odd.ID, "other": "", b.ID: "", "": "", "nobody": ""} {
-		k, err := w.id.Key(t.Context(), by)
-		if want == "" {
-			wantReason(t, "Key "+by, err, problem.AdminUnknown)
-		} else if err != nil || k.ID != want {
-			t.Errorf("Key(%q) = %q, %v, want %q", by, k.ID, err, want)
-		}
-	}
-	w.now.advance(2 * time.Hour)
-	if k, err := w.id.Key(t.Context(), "partner"); err != nil || k.ID != a.ID { // it has the name until another takes it
-		t.Errorf("an expired key: %q, %v, want %q", k.ID, err, a.ID)
-	}
-}
-
-// TestKeyUseWaitsForNobody: the time of a key's use decides nothing, so a
-// request with a key does not wait for whoever is writing.
-func TestKeyUseWaitsForNobody(t *testing.T) {
-	w := newWorld(t, openZone())
-	_, text := w.createKey(NewKey{Name: "partner"})
-	writing, done := make(chan struct{}), make(chan struct{})
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		err := w.db.Tx(t.Context(), func(context.Context, *store.Tx) error {
-			close(writing)
-			<-done
-			return nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	})
-	<-writing
-	defer writer.Wait()
-	defer close(done)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*touchPatience) // of a broken build
-	defer cancel()
-	if _, _, err := w.id.ResolveKey(ctx, text); err != nil || ctx.Err() != nil {
-		t.Errorf("beside a slow writer: %v, context %v", err, ctx.Err())
 	}
 }

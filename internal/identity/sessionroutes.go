@@ -6,53 +6,61 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
 )
 
-// me is GET /auth/me: who the caller is; as a page, the account with its sessions.
-func (id *Identity) me(w http.ResponseWriter, r *http.Request) error {
-	if p := policy.PrincipalFrom(r.Context()); ofIssuer(p) && !wantsPage(r) {
-		return writeJSON(w, http.StatusOK, map[string]any{"id": p.Subject, "roles": append([]string{}, p.Roles...)})
+func (id *Identity) sessionRoutes() []Route {
+	end := id.post("/auth/sessions/{id}", id.revokeSession)
+	end.Method = "DELETE"
+	return []Route{
+		id.get("/auth/me", id.me),
+		id.get("/auth/sessions", id.listSessions),
+		id.post("/auth/sessions/revoke-others", id.revokeOthers),
+		id.post("/auth/sessions/{id}/revoke", id.revokeSession),
+		end,
 	}
-	p, a, err := id.callersAccount(w, r)
-	if err != nil {
-		return err
-	}
-	if !wantsPage(r) {
-		return writeJSON(w, http.StatusOK, userAnswer(a.User))
-	}
-	list, err := id.sessionsOf(r, p)
-	if err != nil {
-		return err
-	}
-	return id.pages.account(w, accountView{User: a.User, Sessions: id.sessionViews(list, p.Session)})
 }
 
-// listSessions is GET /auth/sessions.
-func (id *Identity) listSessions(w http.ResponseWriter, r *http.Request) error {
-	p, a, err := id.callersAccount(w, r)
+// me is GET /auth/me: who the caller is; to a browser, the way to the account page.
+func (id *Identity) me(w http.ResponseWriter, r *http.Request) error {
+	if p := policy.PrincipalFrom(r.Context()); ofIssuer(p) && !page.WantsPage(r) {
+		return page.WriteJSON(w, http.StatusOK, map[string]any{"id": p.Subject, "roles": append([]string{}, p.Roles...)})
+	}
+	_, a, err := id.callersAccount(w, r)
 	if err != nil {
 		return err
+	}
+	if page.WantsPage(r) {
+		return page.Redirect(w, page.AccountPath)
+	}
+	return page.WriteJSON(w, http.StatusOK, userAnswer(a.User))
+}
+
+// listSessions is GET /auth/sessions; the page of it is a part of the account's.
+func (id *Identity) listSessions(w http.ResponseWriter, r *http.Request) error {
+	p, _, err := id.callersAccount(w, r)
+	if err != nil {
+		return err
+	}
+	if page.WantsPage(r) {
+		return page.Redirect(w, page.AccountPath+"#sessions")
 	}
 	list, err := id.sessionsOf(r, p)
 	if err != nil {
 		return err
-	}
-	if wantsPage(r) {
-		return id.pages.sessions(w, accountView{User: a.User, Sessions: id.sessionViews(list, p.Session)})
 	}
 	answer := sessionsJSON{Sessions: make([]sessionJSON, 0, len(list))}
 	for _, s := range list {
 		answer.Sessions = append(answer.Sessions, sessionJSON{
-			ID: s.ID, CreatedAt: stamp(s.Created), LastUsedAt: stamp(s.LastUsed), ExpiresAt: stamp(s.Expires),
-			Client: clientText(s), Agent: s.Agent, Current: s.ID == p.Session,
+			ID: s.ID, CreatedAt: page.Stamp(s.Created), LastUsedAt: page.Stamp(s.LastUsed), ExpiresAt: page.Stamp(s.Expires),
+			Client: clientText(s), Agent: s.Agent, Level: s.Level, Method: s.Method, Current: s.ID == p.Session,
 		})
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return page.WriteJSON(w, http.StatusOK, answer)
 }
 
 // revokeSession is POST /auth/sessions/{id}/revoke and DELETE /auth/sessions/{id}.
@@ -66,15 +74,15 @@ func (id *Identity) revokeSession(w http.ResponseWriter, r *http.Request) error 
 	if err := id.revoke(r, p, session); err != nil {
 		return err
 	}
-	to := accountPath
+	to := page.AccountPath
 	if session == p.Session {
-		to = loginPath + "?bye"
+		to = page.LoginPath + "?bye"
 		if byCookie(p) {
 			clearCookie(w)
 		}
 	}
-	if wantsPage(r) {
-		return redirect(w, to)
+	if page.WantsPage(r) {
+		return page.Redirect(w, to)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -99,10 +107,10 @@ func (id *Identity) revokeOthers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unavailable(r.Context(), err)
 	}
-	if wantsPage(r) {
-		return redirect(w, accountPath)
+	if page.WantsPage(r) {
+		return page.Redirect(w, page.AccountPath)
 	}
-	return writeJSON(w, http.StatusOK, revokedJSON{Revoked: n})
+	return page.WriteJSON(w, http.StatusOK, revokedJSON{Revoked: n})
 }
 
 // callersAccount returns the account of the caller as it is now.
@@ -150,23 +158,6 @@ func btoi(b bool) int {
 func sessionInPath(r *http.Request) string {
 	rest, _ := strings.CutPrefix(r.URL.Path, "/auth/sessions/")
 	return strings.TrimSuffix(rest, "/revoke")
-}
-
-// agentMax bounds what is kept of User-Agent.
-const agentMax = 256
-
-// agentOf returns the browser's own words as printable text, cut to agentMax bytes.
-func agentOf(r *http.Request) string {
-	s := strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || c == utf8.RuneError {
-			return -1
-		}
-		return c
-	}, r.UserAgent())
-	if len(s) <= agentMax {
-		return s
-	}
-	return strings.ToValidUTF8(s[:agentMax], "")
 }
 
 func clientText(s Session) string {

@@ -49,7 +49,7 @@ func TestSessions(t *testing.T) {
 		{"anonymous", "POST", "/auth/sessions/" + got[1].ID + "/revoke", "", 401, "auth.missing"},
 		{"anonymous, others", "POST", "/auth/sessions/revoke-others", "", 401, "auth.missing"},
 		{"own by POST", "POST", "/auth/sessions/" + got[1].ID + "/revoke", second, 204, ""},
-		{"own by POST again", "POST", "/auth/sessions/" + got[1].ID + "/revoke", second, 404, "account.unknown"},
+		{"own by POST again", "POST", "/auth/sessions/" + got[1].ID + "/revoke", second, 204, ""},
 		{"own by DELETE", "DELETE", "/auth/sessions/" + got[2].ID, second, 204, ""},
 	} {
 		rec := w.do(ask{method: c.method, path: c.path, token: c.token})
@@ -79,12 +79,11 @@ func TestSessions(t *testing.T) {
 // TestKeysHaveNoAccount: an API key is no user.
 func TestKeysHaveNoAccount(t *testing.T) {
 	w := newWorld(t, openZone())
-	_, key := w.createKey(NewKey{Name: "partner", Roles: []string{"admin"}, Scopes: []string{"all"}})
 	for _, a := range []ask{
 		{method: "GET", path: "/auth/me"}, {method: "GET", path: "/auth/sessions"}, {method: "POST", path: "/auth/logout"},
 		{method: "POST", path: "/auth/sessions/revoke-others"}, {method: "DELETE", path: "/auth/sessions/x"},
 	} {
-		a.token = key
+		a.token = apiKey
 		if rec := w.do(a); rec.Code != 403 || reason(rec) != "access.kind" {
 			t.Errorf("%s %s with a key: %d %s, want 403 access.kind", a.method, a.path, rec.Code, reason(rec))
 		}
@@ -145,7 +144,7 @@ func TestAccountGoneMeanwhile(t *testing.T) {
 		r := httptest.NewRequest("GET", "https://shop.example/auth/me", nil)
 		rec := httptest.NewRecorder()
 		p := policy.Principal{Kind: policy.User, Subject: u.ID, Session: "session-1", Method: "cookie"}
-		w.id.handle(w.id.me).ServeHTTP(rec, r.WithContext(policy.WithPrincipal(r.Context(), &p)))
+		w.id.pages.Handle(w.id.me).ServeHTTP(rec, r.WithContext(policy.WithPrincipal(r.Context(), &p)))
 		if rec.Code != c.status || reason(rec) != c.reason || len(rec.Result().Cookies()) != c.cookies {
 			t.Errorf("%s: %d %s %v, want %d %s", c.name, rec.Code, reason(rec), rec.Header(), c.status, c.reason)
 		}
@@ -161,7 +160,7 @@ func TestSessionsDown(t *testing.T) {
 		"login":         {method: "POST", path: "/auth/login", body: credentialsJSON(u.Email, goodPassword), header: map[string]string{"Content-Type": jsonType}},
 		"logout":        {method: "POST", path: "/auth/logout", token: token},
 		"list":          {method: "GET", path: "/auth/sessions", token: token},
-		"revoke":        {method: "POST", path: "/auth/sessions/session-1/revoke", token: token},
+		"revoke":        {method: "POST", path: "/auth/sessions/whatever/revoke", token: token},
 		"revoke others": {method: "POST", path: "/auth/sessions/revoke-others", token: token},
 	}
 	w.sessions.fail = store.ErrUnavailable

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"sallyport.dev/internal/obs"
+	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
 )
@@ -17,29 +18,35 @@ import (
 type User struct {
 	ID       string // UUID v4: the `sub` of its principal
 	Email    string // as it was written
+	Name     string // how the user wants to be called; may be empty
+	Locale   string // language of pages and letters, by its tag; empty: the browser's
 	Roles    []string
 	Verified bool // somebody has shown, or an administrator vouched, that the address is theirs
 	Disabled bool
 	Version  uint64 // grows with every change of rights or password
 	Created  time.Time
+	Deleting time.Time // when it is to be deleted; zero: it is not
 }
 
 // account is a user with the stored hash, which never leaves the package.
 type account struct {
 	User
-	password string
+	password   string // as package password stores it; empty: there is none
+	form       string // the form of Unicode it was hashed in
+	passwordAt time.Time
 }
 
-const accountColumns = "id, email, password, roles, verified_at, disabled_at, version, created_at"
+const accountColumns = "id, email, name, locale, password, password_form, password_at, roles, verified_at, disabled_at, delete_at, version, created_at"
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanAccount(row scanner) (account, error) {
 	var a account
 	var roles string
-	var verified, disabled, created int64
-	err := row.Scan(&a.ID, &a.Email, &a.password, &roles, &verified, &disabled, &a.Version, &created)
+	var chosen, verified, disabled, deleting, created int64
+	err := row.Scan(&a.ID, &a.Email, &a.Name, &a.Locale, &a.password, &a.form, &chosen, &roles, &verified, &disabled, &deleting, &a.Version, &created)
 	a.Roles, a.Verified, a.Disabled, a.Created = splitNames(roles), verified != 0, disabled != 0, store.FromMicros(created)
+	a.passwordAt, a.Deleting = store.FromMicros(chosen), store.FromMicros(deleting)
 	return a, err
 }
 
@@ -52,23 +59,35 @@ func (id *Identity) accountByID(ctx context.Context, user string) (account, bool
 	return id.account(ctx, "SELECT "+accountColumns+" FROM users WHERE id = ?", user)
 }
 
+// accountInTx is accountByID within a transaction.
+func (id *Identity) accountInTx(ctx context.Context, t tx, user string) (a account, found bool, err error) {
+	return oneAccount(ctx, t, "SELECT "+accountColumns+" FROM users WHERE id = ?", user)
+}
+
 func (id *Identity) account(ctx context.Context, query string, arg any) (a account, found bool, err error) {
 	err = id.db.view(ctx, func(ctx context.Context, t tx) error {
-		var err error
-		a, err = scanAccount(t.QueryRow(ctx, query, arg))
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		found = err == nil
+		a, found, err = oneAccount(ctx, t, query, arg)
 		return err
 	})
-	if err != nil || !found {
+	if err != nil {
+		return account{}, false, err
+	}
+	return a, found, nil
+}
+
+func oneAccount(ctx context.Context, t tx, query string, arg any) (account, bool, error) {
+	a, err := scanAccount(t.QueryRow(ctx, query, arg))
+	if errors.Is(err, store.ErrNotFound) {
+		return account{}, false, nil
+	}
+	if err != nil {
 		return account{}, false, err
 	}
 	return a, true, nil
 }
 
-// AddUser makes an account for which the caller vouches: it counts as verified.
+// AddUser makes an account for which an administrator vouches: it counts as
+// verified, and its password may be as short as one beside a second factor.
 // Reasons: account.invalid, account.password, account.exists, admin.invalid
 // (roles), limit.busy.
 func (id *Identity) AddUser(ctx context.Context, email string, password obs.Secret, roles []string) (User, error) {
@@ -83,25 +102,13 @@ func (id *Identity) addUser(ctx context.Context, email string, password obs.Secr
 	if roles, err = checkRoles(roles); err != nil {
 		return User{}, err
 	}
-	hash, err := id.hashNew(ctx, email, password)
+	h, err := id.hashNew(ctx, password, verified, email)
 	if err != nil {
 		return User{}, err
 	}
-	now := id.clock()
-	u := User{ID: uuid.NewString(), Email: email, Roles: roles, Verified: verified, Version: 1, Created: now}
-	verifiedAt := time.Time{}
-	if verified {
-		verifiedAt = now
-	}
+	var u User
 	err = id.db.change(ctx, func(ctx context.Context, t tx) error {
-		n, err := t.Exec(ctx, `INSERT INTO users
-			(id, email, email_key, password, password_form, password_at, roles, verified_at, version, created_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO NOTHING`,
-			u.ID, u.Email, foldEmail(u.Email), hash, passwordForm, store.Micros(now), joinNames(roles),
-			store.Micros(verifiedAt), store.Micros(now))
-		if err == nil && n == 0 {
-			return problem.New(problem.AccountExists, nil)
-		}
+		u, err = id.insertUser(ctx, t, User{Email: email, Roles: roles, Verified: verified}, h)
 		return err
 	})
 	if err != nil {
@@ -110,18 +117,45 @@ func (id *Identity) addUser(ctx context.Context, email string, password obs.Secr
 	return u, nil
 }
 
-// hashNew judges and hashes a password that was chosen for an address.
-func (id *Identity) hashNew(ctx context.Context, email string, password obs.Secret) (phc string, err error) {
-	plain, err := newPassword(password, id.common, email, localPart(email), id.zone.Name)
-	if err != nil {
-		return "", err
+// hashed is a password as it is stored. The zero value is none.
+type hashed struct{ encoded, form string }
+
+// hashNew judges and hashes a password that was chosen for an account: second says
+// whether that holds a second factor, words are its own.
+func (id *Identity) hashNew(ctx context.Context, p obs.Secret, second bool, words ...string) (hashed, error) {
+	if err := id.passwords.Judge(p, second, append(words, id.zone.Name)...); err != nil {
+		return hashed{}, err
 	}
-	leave, err := id.hashing.enter(ctx, int64(id.hasher.cost.memory))
-	if err != nil {
-		return "", err
+	encoded, form, err := id.passwords.Hash(ctx, p)
+	return hashed{encoded, form}, err
+}
+
+// insertUser makes an account of what u says of address, name, language, roles and
+// verification. Reason account.exists.
+func (id *Identity) insertUser(ctx context.Context, t tx, u User, h hashed) (User, error) {
+	now := id.clock()
+	u.ID, u.Version, u.Created = uuid.NewString(), 1, store.FromMicros(store.Micros(now))
+	if u.Roles == nil {
+		u.Roles = []string{}
 	}
-	defer leave()
-	return id.hasher.hash(plain).phc(), nil
+	var verified, chosen int64
+	if u.Verified {
+		verified = store.Micros(now)
+	}
+	if h.form == "" {
+		h.form = password.FormNFC
+	}
+	if h.encoded != "" {
+		chosen = store.Micros(now)
+	}
+	n, err := t.Exec(ctx, `INSERT INTO users
+		(id, email, email_key, name, locale, password, password_form, password_at, roles, verified_at, version, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO NOTHING`,
+		u.ID, u.Email, foldEmail(u.Email), u.Name, u.Locale, h.encoded, h.form, chosen, joinNames(u.Roles), verified, store.Micros(now))
+	if err == nil && n == 0 {
+		err = problem.New(problem.AccountExists, nil)
+	}
+	return u, err
 }
 
 // User returns an account by its id or its e-mail address; account.unknown when

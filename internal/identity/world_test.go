@@ -2,8 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,31 +11,40 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/internal/factor"
+	"sallyport.dev/internal/flow"
+	"sallyport.dev/internal/guess"
+	"sallyport.dev/internal/keys"
+	"sallyport.dev/internal/kv"
+	"sallyport.dev/internal/mail"
 	"sallyport.dev/internal/obs"
-	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/password"
+	"sallyport.dev/internal/session"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/internal/store/pgtest"
 	"sallyport.dev/zone"
 )
 
-// world is an account service over a real store, with sessions kept in memory,
-// a clock that the test moves and cheap hashes that are counted.
+// world is an account service over real parts, with a clock that the test moves.
 type world struct {
-	t        testing.TB
-	id       *Identity
-	db       *store.DB
-	sessions *memorySessions
-	now      *stepClock
-	count    *counts
-	client   string // address that requests come from
-	path     string // of the database
+	t         testing.TB
+	id        *Identity
+	db        *store.DB
+	root      *keys.Root
+	passwords *password.Passwords
+	sessions  *realSessions
+	letters   *letters
+	now       *stepClock
+	count     *counts
+	client    string // address that requests come from
+	path      string // of the database
 }
 
-// cheap is the current cost of a test's hashes.
-var cheap = cost{memory: 8, passes: 1, threads: 1}
+// lives are the lifetimes of a test's sessions.
+var lives = zone.Sessions{Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Remember: 30 * 24 * time.Hour}
 
 func openZone() *zone.Zone {
-	return &zone.Zone{Name: "shop.example", Identity: zone.Identity{Registration: zone.RegistrationOpen}}
+	return &zone.Zone{Name: "shop.example", Identity: zone.Identity{Registration: zone.RegistrationOpen, Sessions: lives}}
 }
 
 func newWorld(t testing.TB, z *zone.Zone) *world {
@@ -55,14 +62,99 @@ func newWorld(t testing.TB, z *zone.Zone) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	w := &world{t: t, db: db, now: &stepClock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, count: &counts{}, client: "192.0.2.7", path: path}
-	w.sessions = &memorySessions{clock: w.now.time, byToken: map[string]Session{}}
-	if w.id, err = New(Config{DB: db, Zone: z, Sessions: w.sessions, Clock: w.now.time}); err != nil {
+	w := &world{t: t, db: db, now: &stepClock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, client: "192.0.2.7", path: path}
+	if w.root, err = keys.OpenRoot(filepath.Join(t.TempDir(), "root.key"), true); err != nil {
+		t.Fatal(err)
+	}
+	if w.passwords, err = password.New(password.Config{Cost: cheap}); err != nil {
+		t.Fatal(err)
+	}
+	w.count = &counts{passwords: w.passwords}
+	w.letters = &letters{db: db}
+	if z.Identity.Sessions == (zone.Sessions{}) {
+		z.Identity.Sessions = lives
+	}
+	w.sessions = &realSessions{Sessions: session.New(db, z.Identity.Sessions, w.now.time)}
+	factors, err := factor.New(t.Context(), factor.Config{
+		DB: db, Root: w.root, Zone: z.Name, Clock: w.now.time, RPID: "shop.example", Origins: []string{"https://shop.example"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.id, err = New(Config{
+		DB: db, Root: w.root, Zone: z, Sessions: w.sessions, Passwords: w.passwords, Factors: factors,
+		Flows:   flow.New(db, w.root, w.now.time),
+		Guesses: newGuesses(w.now.time, w.count),
+		Mail:    w.letters, Base: "https://shop.example", Clock: w.now.time,
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	w.id.db = countedDatabase{sqlDatabase{db}, w.count}
-	w.id.hasher = newHasher(cheap, w.count.derive)
 	return w
+}
+
+// cheap is the least that package password takes.
+var cheap = password.Cost{Memory: 19 << 10, Passes: 2, Threads: 1}
+
+func newGuesses(clock func() time.Time, count *counts) *guess.Guesses {
+	memory := countedKV{kv.NewMemory(clock, 1<<17), count}
+	return guess.New(memory, memory, []byte("0123456789abcdef0123456789abcdef"), clock)
+}
+
+// countedKV counts what is asked of counters and values, by the kind of their keys.
+type countedKV struct {
+	kv.Store
+	count *counts
+}
+
+func (c countedKV) Take(ctx context.Context, key string, rate zone.Rate, now time.Time) (kv.Result, error) {
+	c.count.statement("TAKE " + kindOfKey(key))
+	return c.Store.Take(ctx, key, rate, now)
+}
+
+func (c countedKV) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	c.count.statement("GET " + kindOfKey(key))
+	return c.Store.Get(ctx, key)
+}
+
+func (c countedKV) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	c.count.statement("SET " + kindOfKey(key))
+	return c.Store.Set(ctx, key, value, ttl)
+}
+
+// kindOfKey is a key without its subject.
+func kindOfKey(key string) string { return key[:strings.LastIndexByte(key, '/')] }
+
+// letters are those that were asked for, as they stand in the order of asking; a
+// transaction that is rolled back takes its letter with it.
+type letters struct {
+	db   *store.DB
+	mu   sync.Mutex
+	jobs []mail.Job
+	fail error
+}
+
+func (l *letters) Enqueue(_ context.Context, _ *store.Tx, job mail.Job) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return l.fail
+	}
+	l.jobs = append(l.jobs, job)
+	return nil
+}
+
+// take returns the kinds of the letters since the last time.
+func (l *letters) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var kinds []string
+	for _, j := range l.jobs {
+		kinds = append(kinds, j.Kind)
+	}
+	l.jobs = nil
+	return kinds
 }
 
 func (w *world) addUser(email, password string, roles ...string) User {
@@ -134,25 +226,24 @@ func (c *stepClock) advance(d time.Duration) {
 
 // counts is what a request cost.
 type counts struct {
+	passwords *password.Passwords
+
 	mu         sync.Mutex
-	hashes     []cost
+	since      uint64
 	statements []string
+	before     func() // called once before the next change of the store
 }
 
 func (c *counts) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hashes, c.statements = nil, nil
+	c.since, c.statements = c.passwords.Hashes(), nil
 }
 
-func (c *counts) derive(password, salt []byte, k cost) []byte {
+func (c *counts) hashes() uint64 {
 	c.mu.Lock()
-	c.hashes = append(c.hashes, k)
-	c.mu.Unlock()
-	h := sha256.New()
-	fmt.Fprintf(h, "%d %d %d %d %x", k.memory, k.passes, k.threads, len(salt), salt)
-	h.Write(password)
-	return h.Sum(nil)
+	defer c.mu.Unlock()
+	return c.passwords.Hashes() - c.since
 }
 
 func (c *counts) statement(query string) {
@@ -162,9 +253,18 @@ func (c *counts) statement(query string) {
 }
 
 func (c *counts) String() string {
+	n := c.hashes()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("hashes %v, statements %q", c.hashes, c.statements)
+	return fmt.Sprintf("%d hashes, statements %q", n, c.statements)
+}
+
+// free says whether a request cost nothing since the last reset.
+func (c *counts) free() bool {
+	n := c.hashes()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return n == 0 && len(c.statements) == 0
 }
 
 // countedDatabase counts every transaction and statement.
@@ -175,6 +275,10 @@ type countedDatabase struct {
 
 func (d countedDatabase) change(ctx context.Context, fn func(context.Context, tx) error) error {
 	d.count.statement("BEGIN")
+	if f := d.count.before; f != nil {
+		d.count.before = nil
+		f()
+	}
 	return d.database.change(ctx, func(ctx context.Context, t tx) error { return fn(ctx, countedTx{t, d.count}) })
 }
 
@@ -198,103 +302,120 @@ func (t countedTx) Query(ctx context.Context, query string, args ...any) (*store
 	return t.tx.Query(ctx, query, args...)
 }
 
+// whole counts what other packages do in the transaction as one statement.
+func (t countedTx) whole() *store.Tx {
+	t.count.statement("shared")
+	return t.tx.whole()
+}
+
 func (t countedTx) QueryRow(ctx context.Context, query string, args ...any) *store.Row {
 	t.count.statement(query)
 	return t.tx.QueryRow(ctx, query, args...)
 }
 
-// memorySessions keeps sessions as the interface promises, in memory.
-type memorySessions struct {
-	clock func() time.Time
+// realSessions are sessions as app hands them over, which can be made to fail.
+type realSessions struct {
+	*session.Sessions
 
-	mu       sync.Mutex
-	byToken  map[string]Session
-	made     int
-	fail     error            // what every method answers, when it is set
-	onCreate func(NewSession) // called before a session is made
-	asked    []NewSession     // what Create was asked for
+	mu   sync.Mutex
+	fail error        // what every method answers, when it is set
+	made []NewSession // what CreateTx was asked for
 }
 
-func (m *memorySessions) Create(_ context.Context, n NewSession) (string, Session, error) {
-	if m.onCreate != nil {
-		m.onCreate(n)
-	}
+func (m *realSessions) failing() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.fail != nil {
-		return "", Session{}, m.fail
-	}
-	m.made++
-	token := "sps_" + base64.RawURLEncoding.EncodeToString(randomBytes(32))
-	now := m.clock()
-	life := 12 * time.Hour
-	if n.Remember {
-		life = 30 * 24 * time.Hour
-	}
-	s := Session{ID: fmt.Sprintf("session-%d", m.made), User: n.User, Created: now, LastUsed: now, Expires: now.Add(life),
-		Level: n.Level, Method: n.Method, Client: n.Client, Agent: n.Agent}
-	m.byToken[token] = s
-	m.asked = append(m.asked, n)
-	return token, s, nil
+	return m.fail
 }
 
-func (m *memorySessions) List(_ context.Context, user string) ([]Session, error) {
+func sessionOf(s session.Session) Session {
+	return Session{
+		ID: s.ID, User: s.User, Created: s.Created, AuthTime: s.AuthTime, LastUsed: s.LastUsed, Expires: s.Expires,
+		Remember: s.Remember, Level: s.Level, Method: s.Method, Client: s.Client, Agent: s.Agent,
+	}
+}
+
+func (m *realSessions) CreateTx(ctx context.Context, t *store.Tx, n NewSession) (string, Session, error) {
+	if err := m.failing(); err != nil {
+		return "", Session{}, err
+	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	var list []Session
-	for _, s := range m.byToken {
-		if s.User == user {
-			list = append(list, s)
-		}
-	}
-	slices.SortFunc(list, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
-	return list, m.fail
+	m.made = append(m.made, n)
+	m.mu.Unlock()
+	token, s, err := m.Sessions.CreateTx(ctx, t, session.NewSession(n))
+	return token, sessionOf(s), err
 }
 
-func (m *memorySessions) Revoke(_ context.Context, user, id string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.fail != nil {
-		return m.fail
+func (m *realSessions) RaiseTx(ctx context.Context, t *store.Tx, user, id string, level int, method string) (string, Session, error) {
+	if err := m.failing(); err != nil {
+		return "", Session{}, err
 	}
-	for token, s := range m.byToken {
-		if s.User == user && s.ID == id {
-			delete(m.byToken, token)
-			return nil
-		}
-	}
-	return problem.New(problem.AccountUnknown, nil)
+	token, s, err := m.Sessions.RaiseTx(ctx, t, user, id, level, method)
+	return token, sessionOf(s), err
 }
 
-func (m *memorySessions) RevokeAll(_ context.Context, user, except string) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := 0
-	for token, s := range m.byToken {
-		if s.User == user && s.ID != except {
-			delete(m.byToken, token)
-			n++
-		}
+func (m *realSessions) List(ctx context.Context, user string) ([]Session, error) {
+	if err := m.failing(); err != nil {
+		return nil, err
 	}
-	return n, m.fail
-}
-
-func (m *memorySessions) RevokeAllTx(ctx context.Context, _ *store.Tx, user string) error {
-	if m.fail != nil {
-		return m.fail
+	list, err := m.Sessions.List(ctx, user)
+	out := make([]Session, len(list))
+	for i, s := range list {
+		out[i] = sessionOf(s)
 	}
-	_, err := m.RevokeAll(ctx, user, "")
-	return err
+	return out, err
 }
 
-func (m *memorySessions) lookup(token string) (Session, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s, ok := m.byToken[token]
-	return s, ok
+func (m *realSessions) Revoke(ctx context.Context, user, id string) error {
+	if err := m.failing(); err != nil {
+		return err
+	}
+	return m.Sessions.Revoke(ctx, user, id)
 }
 
-func (m *memorySessions) of(user string) int {
-	list, _ := m.List(context.Background(), user)
+func (m *realSessions) RevokeTx(ctx context.Context, t *store.Tx, user, id string) error {
+	if err := m.failing(); err != nil {
+		return err
+	}
+	return m.Sessions.RevokeTx(ctx, t, user, id)
+}
+
+func (m *realSessions) RevokeAll(ctx context.Context, user, except string) (int, error) {
+	if err := m.failing(); err != nil {
+		return 0, err
+	}
+	return m.Sessions.RevokeAll(ctx, user, except)
+}
+
+func (m *realSessions) RevokeAllTx(ctx context.Context, t *store.Tx, user, except string) (int, error) {
+	if err := m.failing(); err != nil {
+		return 0, err
+	}
+	return m.Sessions.RevokeAllTx(ctx, t, user, except)
+}
+
+// create makes a session past the account service.
+func (m *realSessions) create(t testing.TB, user string, level int) (token string, s session.Session) {
+	t.Helper()
+	token, s, err := m.Create(t.Context(), session.NewSession{User: user, Level: level, Method: "password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token, s
+}
+
+func (m *realSessions) lookup(token string) (session.Session, bool) {
+	s, err := m.Lookup(context.Background(), token)
+	return s, err == nil
+}
+
+func (m *realSessions) of(user string) int {
+	list, _ := m.Sessions.List(context.Background(), user)
 	return len(list)
+}
+
+func (m *realSessions) asked() []NewSession {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.made)
 }

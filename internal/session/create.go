@@ -24,6 +24,21 @@ var errIncomplete = errors.New("session: a session needs a user, a level and a m
 // Create makes a session for a user who has just authenticated, and returns its
 // token, the only time it is seen. Errors have the reason AuthUnavailable.
 func (s *Sessions) Create(ctx context.Context, n NewSession) (token string, session Session, err error) {
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		token, session, err = s.CreateTx(ctx, tx, n)
+		return err
+	})
+	if errors.Is(err, errIncomplete) {
+		return "", Session{}, err
+	}
+	if err != nil {
+		return "", Session{}, answer(err)
+	}
+	return token, session, nil
+}
+
+// CreateTx is Create within a transaction of the caller. Errors are the store's.
+func (s *Sessions) CreateTx(ctx context.Context, tx *store.Tx, n NewSession) (token string, session Session, err error) {
 	if n.User == "" || len(n.User) > maxUser || n.Level < 1 || n.Method == "" || len(n.Method) > maxMethod {
 		return "", Session{}, errIncomplete
 	}
@@ -41,21 +56,19 @@ func (s *Sessions) Create(ctx context.Context, n NewSession) (token string, sess
 		idle: idle,
 	}
 	r.ValidUntil = earlier(r.Expires, now.Add(idle))
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		others, err := s.live(ctx, tx, n.User, now)
-		if err != nil {
-			return err
-		}
-		for _, stale := range others[min(MaxPerUser-1, len(others)):] {
-			if err := revoke(ctx, tx, stale, now); err != nil {
-				return err
-			}
-		}
-		return insert(ctx, tx, r)
-	})
+	others, err := s.live(ctx, tx, n.User, now)
 	if err != nil {
-		return "", Session{}, answer(err)
+		return "", Session{}, err
 	}
+	for _, stale := range others[min(MaxPerUser-1, len(others)):] {
+		if err := s.revoke(ctx, tx, stale, now); err != nil {
+			return "", Session{}, err
+		}
+	}
+	if err := insert(ctx, tx, r); err != nil {
+		return "", Session{}, err
+	}
+	s.settle(r, now)
 	return token, r.Session, nil
 }
 
@@ -70,40 +83,89 @@ type Rotation struct {
 // whenever the old token may have been seen. Of several at once one succeeds.
 // Reasons are those of Lookup.
 func (s *Sessions) Rotate(ctx context.Context, token string, change Rotation) (next string, session Session, err error) {
-	if change.Level < 0 || len(change.Method) > maxMethod || change.Level > 0 && change.Method == "" {
-		return "", Session{}, errIncomplete
-	}
 	if !WellFormed(token) {
 		return "", Session{}, problem.New(problem.AuthInvalid, nil)
 	}
-	next = newToken()
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		now := s.now()
-		hash := Hash(token)
-		used := s.uses.of(hash)
-		old, err := byHash(ctx, tx, hash)
+		old, err := byHash(ctx, tx, Hash(token))
 		if err != nil {
 			return err
 		}
-		if reason := s.judge(old, used, now); reason != problem.OK {
-			return problem.New(reason, nil)
-		}
-		if err := revoke(ctx, tx, old, now); err != nil {
-			return err
-		}
-		r := *old
-		r.ID, r.hash, r.LastUsed = newID(), Hash(next), now
-		r.ValidUntil = earlier(r.Expires, now.Add(r.idle))
-		if change.Level > 0 {
-			r.Level, r.Method, r.AuthTime = change.Level, change.Method, now
-		}
-		session = r.Session
-		return insert(ctx, tx, &r)
+		next, session, err = s.replace(ctx, tx, old, change)
+		return err
 	})
 	if err != nil {
-		return "", Session{}, answer(err)
+		return "", Session{}, rotated(err)
 	}
 	return next, session, nil
+}
+
+// Raise is Rotate for who knows a session by its user and public id, and has just
+// seen a credential of the user proved. Reasons are those of Lookup; a session of
+// another user is as unknown as one that never was.
+func (s *Sessions) Raise(ctx context.Context, user, id string, level int, method string) (next string, session Session, err error) {
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		next, session, err = s.RaiseTx(ctx, tx, user, id, level, method)
+		return err
+	})
+	if err != nil {
+		return "", Session{}, rotated(err)
+	}
+	return next, session, nil
+}
+
+// RaiseTx is Raise within a transaction of the caller.
+func (s *Sessions) RaiseTx(ctx context.Context, tx *store.Tx, user, id string, level int, method string) (next string, session Session, err error) {
+	if level < 1 {
+		return "", Session{}, errIncomplete
+	}
+	old, err := byID(ctx, tx, user, id)
+	if err != nil {
+		return "", Session{}, rotated(err)
+	}
+	return s.replace(ctx, tx, old, Rotation{Level: level, Method: method})
+}
+
+func rotated(err error) error {
+	if errors.Is(err, errIncomplete) {
+		return err
+	}
+	return answer(err)
+}
+
+// replace is the body of both.
+func (s *Sessions) replace(ctx context.Context, tx *store.Tx, old *row, change Rotation) (next string, session Session, err error) {
+	if change.Level < 0 || len(change.Method) > maxMethod || change.Level > 0 && change.Method == "" {
+		return "", Session{}, errIncomplete
+	}
+	now, level := s.now(), old.Level // as it is stored: judge lowers what counts now
+	if reason := s.judge(old, s.uses.of(old.hash), now); reason != problem.OK {
+		return "", Session{}, problem.New(reason, nil)
+	}
+	next = newToken()
+	r := *old
+	r.ID, r.hash, r.LastUsed, r.Level = newID(), Hash(next), now, level
+	r.ValidUntil = earlier(r.Expires, now.Add(r.idle))
+	if change.Level > 0 {
+		r.Level, r.Method, r.AuthTime = change.Level, change.Method, now
+	}
+	if err := end(ctx, tx, old, now); err != nil {
+		return "", Session{}, err
+	}
+	if err := insert(ctx, tx, &r); err != nil {
+		return "", Session{}, err
+	}
+	switch {
+	case s.hooks.Moved != nil:
+		err = s.hooks.Moved(ctx, tx, r.User, old.ID, r.ID)
+	case s.hooks.Ended != nil:
+		err = s.hooks.Ended(ctx, tx, old.User, old.ID)
+	}
+	if err != nil {
+		return "", Session{}, err
+	}
+	s.settle(&r, now)
+	return next, r.Session, nil
 }
 
 // now is the time as it is stored, so that what is returned and what is read

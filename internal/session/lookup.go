@@ -35,6 +35,7 @@ func (s *Sessions) Lookup(ctx context.Context, token string) (Session, error) {
 	if now.Sub(r.LastUsed) >= useEvery(r.idle) && s.uses.note(hash, now) {
 		r.LastUsed = now
 		r.ValidUntil = earlier(r.Expires, now.Add(r.idle))
+		s.settle(r, now)
 	}
 	return r.Session, nil
 }

@@ -15,16 +15,22 @@ import (
 // AuthUnavailable.
 func (s *Sessions) Revoke(ctx context.Context, user, id string) error {
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		r, err := scan(tx.QueryRow(ctx, "SELECT "+columns+" FROM sessions WHERE id = ? AND user_id = ?", id, user))
-		if errors.Is(err, store.ErrNotFound) {
-			return problem.New(problem.AccountUnknown, nil)
-		}
-		if err != nil {
-			return err
-		}
-		return revoke(ctx, tx, r, s.now())
+		return s.RevokeTx(ctx, tx, user, id)
 	})
 	return answer(err)
+}
+
+// RevokeTx is Revoke within a transaction of the caller. Errors are the store's,
+// and AccountUnknown.
+func (s *Sessions) RevokeTx(ctx context.Context, tx *store.Tx, user, id string) error {
+	r, err := byID(ctx, tx, user, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return problem.New(problem.AccountUnknown, nil)
+	}
+	if err != nil {
+		return err
+	}
+	return s.revoke(ctx, tx, r, s.now())
 }
 
 // RevokeAll ends the sessions of a user but the one with the public id except
@@ -51,16 +57,27 @@ func (s *Sessions) RevokeAllTx(ctx context.Context, tx *store.Tx, user, except s
 		return 0, err
 	}
 	for _, r := range list {
-		if err := revoke(ctx, tx, r, now); err != nil {
+		if err := s.revoke(ctx, tx, r, now); err != nil {
 			return 0, err
 		}
 	}
 	return len(list), nil
 }
 
-// revoke ends a session and numbers its revocation. One that is revoked already
-// was told already.
-func revoke(ctx context.Context, tx *store.Tx, r *row, now time.Time) error {
+// revoke ends a session and tells who hangs on it.
+func (s *Sessions) revoke(ctx context.Context, tx *store.Tx, r *row, now time.Time) error {
+	if !r.revoked.IsZero() {
+		return nil
+	}
+	if err := end(ctx, tx, r, now); err != nil || s.hooks.Ended == nil {
+		return err
+	}
+	return s.hooks.Ended(ctx, tx, r.User, r.ID)
+}
+
+// end ends a session and numbers its revocation. One that is revoked already was
+// told already.
+func end(ctx context.Context, tx *store.Tx, r *row, now time.Time) error {
 	n, err := tx.Exec(ctx, "UPDATE sessions SET revoked_at = ? WHERE id = ? AND revoked_at = 0", store.Micros(now), r.ID)
 	if err != nil || n == 0 {
 		return err

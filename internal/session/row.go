@@ -60,6 +60,11 @@ func byHash(ctx context.Context, tx *store.Tx, hash [32]byte) (*row, error) {
 	return scan(tx.QueryRow(ctx, "SELECT "+columns+" FROM sessions WHERE token_hash = ?", hash[:]))
 }
 
+// byID returns the session of a user with a public id.
+func byID(ctx context.Context, tx *store.Tx, user, id string) (*row, error) {
+	return scan(tx.QueryRow(ctx, "SELECT "+columns+" FROM sessions WHERE id = ? AND user_id = ?", id, user))
+}
+
 // find returns the sessions that a condition finds, all of them: the
 // transaction is free for the next statement.
 func find(ctx context.Context, tx *store.Tx, condition string, args ...any) ([]*row, error) {
@@ -95,7 +100,25 @@ func (s *Sessions) judge(r *row, used, now time.Time) problem.Reason {
 	case !now.Before(r.ValidUntil):
 		return problem.AuthExpired
 	}
+	s.settle(r, now)
 	return problem.OK
+}
+
+// twoFactors is the level that fades.
+const twoFactors = 2
+
+// settle lowers the level of a session whose proof of two factors is too old, and
+// has ValidUntil end with that proof.
+func (s *Sessions) settle(r *row, now time.Time) {
+	if r.Level < twoFactors {
+		return
+	}
+	fades := r.AuthTime.Add(s.life.Load().Absolute)
+	if !now.Before(fades) {
+		r.Level = twoFactors - 1
+		return
+	}
+	r.ValidUntil = earlier(r.ValidUntil, fades)
 }
 
 // lives returns the lifetimes of the map.

@@ -11,6 +11,13 @@
 // It refuses a string that cannot be a token before anything is hashed or read,
 // and answers AuthUnavailable, never "allowed", when the store does not answer.
 //
+// # Levels
+//
+// A session that is remembered lives long, the proof of two factors does not: its
+// level counts as 2 until `absolute` after the last proof, and as 1 from then on.
+// ValidUntil never lies beyond that moment, so that caches ask again. A session
+// that is not remembered has ended by then.
+//
 // # Lifetimes
 //
 // The lifetimes of the map are stamped on a session when it is made. A map that
@@ -26,6 +33,7 @@
 package session
 
 import (
+	"context"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -40,7 +48,22 @@ type Sessions struct {
 	life  atomic.Pointer[zone.Sessions]
 	clock func() time.Time
 	uses  uses
+	hooks Hooks
 }
+
+// Hooks are told of sessions that end, within the transaction that ends them: for
+// what hangs on a session and must not outlive it. An error undoes the whole.
+type Hooks struct {
+	// Ended is called for each session that is revoked. One that comes to its end by
+	// time is told to nobody.
+	Ended func(ctx context.Context, tx *store.Tx, user, id string) error
+	// Moved is called when a live session gets a new id (Rotate, Raise). nil: the old
+	// one counts as ended.
+	Moved func(ctx context.Context, tx *store.Tx, user, from, to string) error
+}
+
+// SetHooks sets who is told. It is called before the sessions are used.
+func (s *Sessions) SetHooks(h Hooks) { s.hooks = h }
 
 // New returns the sessions kept in db. Lifetimes that are zero end sessions at once.
 func New(db *store.DB, life zone.Sessions, clock func() time.Time) *Sessions {
@@ -76,7 +99,7 @@ type Session struct {
 	Expires    time.Time // its end, however much it is used
 	ValidUntil time.Time // its end if it is not used again; never after Expires. A cache may rely on it, until a revocation
 	Remember   bool
-	Level      int
+	Level      int // as it counts now, see the package document
 	Method     string
 	Client     netip.Addr
 	Agent      string

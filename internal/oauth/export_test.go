@@ -1,0 +1,9 @@
+package oauth
+
+// What is fuzzed.
+var (
+	ParseForm          = parseForm
+	CheckAuthorization = checkAuthorization
+	ParseBasic         = parseBasic
+	SameButPort        = sameButPort
+)

@@ -308,6 +308,7 @@ func TestOverEngines(t *testing.T) {
 		TestGuessing, TestFormLogin, TestSessionsOfAUser, TestSessionsExpire, TestKill, TestLogin, TestRegister, TestKeyCreate, TestLimitEnds,
 		TestLimitOfAListener, TestLoginsAreOnRecordAtOnce, TestMatrix, TestRevocationIsImmediate, TestDisabledAndRemovedUsersCannotLogIn,
 		TestStream, TestStop, TestInnerDoorJoinTokens, TestInnerDoorReplayedToAnotherReplica, TestInnerDoorChain, TestInsideTokenIsCached,
+		TestOpenIDFlows, TestOpenIDRefusals,
 	} {
 		name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
 		t.Run(name[strings.LastIndexByte(name, '.')+1:], test)

@@ -48,10 +48,10 @@ type zoned struct {
 	err    error // of the end; readable after exited
 }
 
-var mark = regexp.MustCompile(`@([a-z0-9]+)@`)
+var mark = regexp.MustCompile(`@([a-z0-9]+)(:port)?@`)
 
 // newZone writes a map. Each @name@ in it becomes the given address of that
-// name, else a free one.
+// name, else a free one; @name:port@ becomes its port.
 func newZone(t testing.TB, text string, given map[string]string) *zoned {
 	t.Helper()
 	bin, err := programs()
@@ -76,9 +76,12 @@ func (z *zoned) settle() {
 	z.address = map[string]string{"run": z.runDir}
 	maps.Copy(z.address, z.given)
 	z.write("zone.yaml", mark.ReplaceAllStringFunc(z.text, func(m string) string {
-		name := strings.Trim(m, "@")
+		name, port := strings.CutSuffix(strings.Trim(m, "@"), ":port")
 		if z.address[name] == "" {
 			z.address[name] = freeAddress(z.t)
+		}
+		if port {
+			return portOf(z.address[name])
 		}
 		return z.address[name]
 	}))

@@ -56,11 +56,27 @@ var (
 // or a sample of a family whose type was told before.
 func (z *zoned) metrics() map[string]float64 {
 	z.t.Helper()
+	if z.pair == nil {
+		values, _ := z.metricsOf()
+		return values
+	}
+	var all []map[string]float64
+	var kinds map[string]string
+	for _, w := range z.pair.each {
+		values, k := w.metricsOf()
+		all, kinds = append(all, values), k
+	}
+	return addMetrics(all, kinds)
+}
+
+// metricsOf are those of one process, and the type of each family.
+func (z *zoned) metricsOf() (values map[string]float64, kinds map[string]string) {
+	z.t.Helper()
 	got := z.plainGet("admin", "", "/metrics")
 	if got.Status != 200 || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/plain; version=0.0.4") {
 		z.t.Fatalf("metrics: %d %s %v", got.Status, got.Header.Get("Content-Type"), got.Err)
 	}
-	values, kinds := map[string]float64{}, map[string]string{}
+	values, kinds = map[string]float64{}, map[string]string{}
 	for line := range strings.Lines(got.Body) {
 		line = strings.TrimSuffix(line, "\n")
 		if m := comment.FindStringSubmatch(line); m != nil {
@@ -86,7 +102,7 @@ func (z *zoned) metrics() map[string]float64 {
 		}
 		values[m[1]+m[2]] = value
 	}
-	return values
+	return values, kinds
 }
 
 // TestMetrics: they are valid, and count each request by service, route and

@@ -32,7 +32,11 @@ func TestHangup(t *testing.T) {
 	} {
 		z.write("zone.yaml", change.map_)
 		said := len(z.stderr.String())
-		if err := z.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		var before []int // of each process
+		for _, w := range z.each() {
+			before = append(before, len(w.stderr.String()))
+		}
+		if err := z.signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "something is said of the HUP", func() bool {
@@ -41,7 +45,12 @@ func TestHangup(t *testing.T) {
 				t.Fatalf("HUP ended the zone: %v\n%s", z.err, z.stderr)
 			default:
 			}
-			return len(z.stderr.String()) > said
+			for i, w := range z.each() {
+				if line := w.stderr.String()[before[i]:]; !strings.Contains(line, "reload: done") && !strings.Contains(line, "the map is refused") {
+					return false // told to, and still at it
+				}
+			}
+			return true
 		})
 		switch changed := status(change.route); {
 		case changed == 404: // not in force: then the old map is, whole

@@ -93,6 +93,9 @@ func (z *zoned) try(c call) answer {
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
+	if z.pair != nil && strings.HasPrefix(c.path, "/auth/") && c.path != "/auth/login" && req.Method != http.MethodGet && res.StatusCode < http.StatusBadRequest {
+		z.hear() // it may have ended sessions
+	}
 	return answer{Status: res.StatusCode, Header: res.Header, Body: string(body), ID: id, Err: err}
 }
 

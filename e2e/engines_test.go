@@ -317,6 +317,10 @@ func TestOverEngines(t *testing.T) {
 
 // overEngines puts a zone of a test that is run over engines there.
 func (z *zoned) overEngines() {
+	if isTwin(z.t) {
+		z.overTwo()
+		return
+	}
 	if !strings.HasPrefix(z.t.Name(), overEngines+"/") {
 		return
 	}

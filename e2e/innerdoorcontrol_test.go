@@ -141,10 +141,10 @@ func TestInnerDoorStale(t *testing.T) {
 	ask().mustPass(t, "while control answers")
 	n.doors["front"].call(posting).mustPass(t, "front's own call while control answers")
 
-	if err := n.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := n.signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = n.cmd.Process.Signal(syscall.SIGCONT) }) // before it is killed
+	t.Cleanup(func() { _ = n.signal(syscall.SIGCONT) }) // before it is killed
 	stopped := time.Now()
 	ask().mustPass(t, "just after control went silent")
 	until(t, "ledger's sidecar refuses", func() bool { return !ask().passed() })
@@ -159,7 +159,7 @@ func TestInnerDoorStale(t *testing.T) {
 	if got := n.doors["front"].call(outCall{to: "sidecar", target: "/ready"}); got.Status != 503 {
 		t.Errorf("front's sidecar says that it is ready: %s", got)
 	}
-	if err := n.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := n.signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "ledger's sidecar takes requests again", func() bool { return ask().passed() })

@@ -15,7 +15,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ import (
 func (z *zoned) issue(name string, life time.Duration) *svid.Identity {
 	z.t.Helper()
 	ctx := context.Background()
-	db, err := store.OpenSQLite(ctx, filepath.Join(z.data, "zone.db"))
+	db, err := z.openStore(ctx)
 	if err != nil {
 		z.t.Fatal(err)
 	}
@@ -55,6 +57,14 @@ func (z *zoned) issue(name string, life time.Duration) *svid.Identity {
 		z.t.Fatal(err)
 	}
 	return own
+}
+
+// openStore opens the zone's database beside it.
+func (z *zoned) openStore(ctx context.Context) (*store.DB, error) {
+	if url, err := os.ReadFile(filepath.Join(z.dir, "pg.url")); err == nil {
+		return store.OpenPostgres(ctx, strings.TrimSpace(string(url)), store.PostgresOptions{})
+	}
+	return store.OpenSQLite(ctx, filepath.Join(z.data, "zone.db"))
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {

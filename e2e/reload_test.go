@@ -64,7 +64,7 @@ func TestReloadOnChange(t *testing.T) {
 	z.rewrite(good) // mended
 	until(t, "the alarm is over", func() bool { return z.metrics()["sallyport_reload_refused"] == 0 })
 
-	if err := z.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := z.signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	done := z.metrics()[`sallyport_reloads_total{result="done"}`]
@@ -183,8 +183,10 @@ func TestReloadMended(t *testing.T) {
 	if got := z.do(call{path: "/more"}); got.Status != 502 {
 		t.Errorf("its route: %d, want 502: nobody listens there", got.Status)
 	}
-	if n := strings.Count(z.stderr.String(), "the map is refused"); n != 1 {
-		t.Errorf("the refusal is told %d times", n)
+	for _, w := range z.each() {
+		if n := strings.Count(w.stderr.String(), "the map is refused"); n != 1 {
+			t.Errorf("the refusal is told %d times", n)
+		}
 	}
 }
 

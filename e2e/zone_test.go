@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -40,10 +41,13 @@ type zoned struct {
 	given   map[string]string // addresses that are not ours to choose
 	address map[string]string // by the names in the map
 	flags   []string          // of serve, beside --data and --run
+	mapFile string            // of serve; its folder is dir
+	pair    *pair             // what serves it, when it is served by two processes; nil: one
 
 	served bool // it was ready once: its addresses stay
 	cmd    *exec.Cmd
 	stderr *syncBuffer
+	also   *syncBuffer // gets what goes to stderr, too; may be nil
 	exited chan struct{}
 	err    error // of the end; readable after exited
 }
@@ -58,7 +62,7 @@ func newZone(t testing.TB, text string, given map[string]string) *zoned {
 	if err != nil {
 		t.Fatal(err)
 	}
-	z := &zoned{t: t, bin: bin, dir: t.TempDir(), text: text, given: given}
+	z := &zoned{t: t, bin: bin, dir: t.TempDir(), text: text, given: given, mapFile: "zone.yaml"}
 	z.data = filepath.Join(z.dir, "data")
 	// Apart from the test's own folder, whose path can be too long for sockets.
 	if z.runDir, err = os.MkdirTemp("", "sallyport-e2e-run-"); err != nil {
@@ -75,6 +79,9 @@ func (z *zoned) settle() {
 	z.t.Helper()
 	z.address = map[string]string{"run": z.runDir}
 	maps.Copy(z.address, z.given)
+	if z.pair != nil {
+		z.stand()
+	}
 	z.write("zone.yaml", mark.ReplaceAllStringFunc(z.text, func(m string) string {
 		name, port := strings.CutSuffix(strings.Trim(m, "@"), ":port")
 		if z.address[name] == "" {
@@ -108,16 +115,32 @@ func (z *zoned) write(name, text string) string {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		z.t.Fatal(err)
 	}
+	if z.pair != nil && name == "zone.yaml" {
+		z.share(text)
+	}
 	return path
 }
 
 // launch starts `sallyport serve` and returns at once.
 func (z *zoned) launch() {
 	z.t.Helper()
+	if z.pair != nil {
+		z.launchBoth()
+		return
+	}
 	z.stderr = &syncBuffer{}
-	z.cmd = exec.Command(filepath.Join(z.bin, "sallyport"), append([]string{"serve", "zone.yaml", "--data", z.data, "--run", z.runDir}, z.flags...)...)
+	z.serve()
+}
+
+// serve starts one process.
+func (z *zoned) serve() {
+	z.t.Helper()
+	z.cmd = exec.Command(filepath.Join(z.bin, "sallyport"), append([]string{"serve", z.mapFile, "--data", z.data, "--run", z.runDir}, z.flags...)...)
 	z.cmd.Dir = z.dir
 	z.cmd.Stderr = z.stderr
+	if z.also != nil {
+		z.cmd.Stderr = io.MultiWriter(z.stderr, z.also)
+	}
 	z.exited = make(chan struct{})
 	if err := z.cmd.Start(); err != nil {
 		z.t.Fatal(err)
@@ -138,7 +161,7 @@ func (z *zoned) start() {
 	z.t.Helper()
 	z.launch()
 	for deadline := time.Now().Add(patience); ; {
-		if _, _, code := z.run("status"); code == 0 {
+		if z.ready() {
 			z.served = true
 			return
 		}
@@ -161,10 +184,18 @@ func (z *zoned) start() {
 // end signals the zone and returns how it ended.
 func (z *zoned) end(sig syscall.Signal) error {
 	z.t.Helper()
-	if err := z.cmd.Process.Signal(sig); err != nil {
+	if err := z.signal(sig); err != nil {
 		z.t.Fatal(err)
 	}
 	return z.wait()
+}
+
+// signal signals each process of the zone.
+func (z *zoned) signal(sig syscall.Signal) (err error) {
+	for _, w := range z.each() {
+		err = errors.Join(err, w.cmd.Process.Signal(sig))
+	}
+	return err
 }
 
 func (z *zoned) wait() error {
@@ -181,6 +212,9 @@ func (z *zoned) wait() error {
 // run runs a verb on the zone's data folder.
 func (z *zoned) run(args ...string) (stdout, stderr string, code int) {
 	z.t.Helper()
+	if z.pair != nil {
+		return z.runAtOne(args)
+	}
 	return z.exec(append(args, "--data", z.data)...)
 }
 
@@ -229,6 +263,24 @@ func (z *zoned) roots() *x509.CertPool {
 // redirect, and finds every name on loopback. Each call has connections of its own.
 func (z *zoned) client(change ...func(*http.Transport)) *http.Client {
 	z.t.Helper()
+	all := &turns{}
+	for range z.each() {
+		all.each = append(all.each, z.transport(change...))
+	}
+	var tr http.RoundTripper = all
+	if z.pair == nil {
+		tr = all.each[0]
+	}
+	z.t.Cleanup(all.CloseIdleConnections)
+	return &http.Client{
+		Transport: tr, Timeout: patience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// transport is that of a client.
+func (z *zoned) transport(change ...func(*http.Transport)) *http.Transport {
+	z.t.Helper()
 	tr := &http.Transport{
 		TLSClientConfig:    &tls.Config{RootCAs: z.roots()},
 		ForceAttemptHTTP2:  true,
@@ -244,9 +296,5 @@ func (z *zoned) client(change ...func(*http.Transport)) *http.Client {
 	for _, c := range change {
 		c(tr)
 	}
-	z.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{
-		Transport: tr, Timeout: patience,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return tr
 }

@@ -132,7 +132,7 @@ func (s *system) kvStatus(z *zone.Zone) EngineStatus {
 
 // revocationsStatus tells whether revocations of other processes are heard of.
 func (s *system) revocationsStatus(now time.Time) RevocationsStatus {
-	return RevocationsStatus{Heard: stamp(s.follower.Heard()), Fresh: s.fresh(now)}
+	return RevocationsStatus{Heard: s.follower.Heard().UTC().Format(time.RFC3339Nano), Fresh: s.fresh(now)}
 }
 
 func (s *system) keysStatus(ctx context.Context) (st KeysStatus) {

@@ -112,7 +112,7 @@ func open(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.control = New(Config{
-		Zone: z, Source: b.source(svid.ControlName), CA: b.ca, ParseCSR: pki.ParseCSR, Tokens: b.joins, Minter: minter, Keys: ring,
+		Zone: z, Source: b.source(svid.ControlName), CA: b.ca, ParseCSR: pki.ParseCSR, Tokens: b.joins, Minter: minter, Access: outside{}, Keys: ring,
 		Journal: b.journal, Counters: kv.NewMemory(time.Now, 1000), Nonces: func(string) kv.Values { return kv.NewMemory(time.Now, 1000) }, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -66,13 +66,9 @@ type Attempt struct {
 // limit.rate. device is what the cookie of a known device holds, or empty.
 // Without the counters nothing is let through: limit.unavailable.
 func (g *Guesses) Begin(ctx context.Context, account string, client netip.Addr, device string) (Attempt, error) {
+	a := g.attempt(account, client, device)
 	name, from := g.name("account", account), Network(client).String()
-	a := Attempt{g: g}
-	if id, ok := g.device(account, device); ok {
-		a.Known, a.source = true, g.name("device", name+" "+id)
-	} else {
-		a.network = "guess/known/" + g.name("network", name+" "+from)
-		a.source = g.name("source", name+" "+from)
+	if !a.Known {
 		_, known, err := g.values.Get(ctx, a.network)
 		if err != nil {
 			return Attempt{}, uncounted(err)
@@ -89,6 +85,21 @@ func (g *Guesses) Begin(ctx context.Context, account string, client netip.Addr, 
 	}
 	return a, g.take(ctx, bound{"stranger", source, stranger}, bound{"spray", g.name("spray", from), spray},
 		bound{"strangers", name, strangers}, bound{"everyone", "", everyone})
+}
+
+// Remember is Succeeded for a login that guessed at nothing, such as one by passkey:
+// it costs no place among the guesses of strangers.
+func (g *Guesses) Remember(ctx context.Context, account string, client netip.Addr, device string) error {
+	return g.attempt(account, client, device).Succeeded(ctx)
+}
+
+// attempt names the source of a guess. Known says as yet whether it is a device's.
+func (g *Guesses) attempt(account string, client netip.Addr, device string) Attempt {
+	name, from := g.name("account", account), Network(client).String()
+	if id, ok := g.device(account, device); ok {
+		return Attempt{g: g, Known: true, source: g.name("device", name+" "+id)}
+	}
+	return Attempt{g: g, network: "guess/known/" + g.name("network", name+" "+from), source: g.name("source", name+" "+from)}
 }
 
 // Succeeded forgets the guesses of the source, and remembers its network as the
@@ -142,15 +153,16 @@ func (g *Guesses) Second(ctx context.Context, account string) (Attempt, error) {
 	return a, g.take(ctx, bound{"second", a.source + " " + epoch, second})
 }
 
-// Letter admits a request that would have a letter sent to a mailbox, whether or
-// not there is an account. send is false when the mailbox has had its share: the
+// Letter admits a request that would have a letter of a kind sent to a mailbox,
+// whether or not there is an account. Each kind has a share of its own, so that
+// a stranger's registrations leave the owner's recovery alone. send is false when the mailbox has had its share: the
 // answer stays the same, and nothing is sent. A network that asks too often is
 // refused with limit.rate.
-func (g *Guesses) Letter(ctx context.Context, address string, client netip.Addr) (send bool, err error) {
+func (g *Guesses) Letter(ctx context.Context, kind, address string, client netip.Addr) (send bool, err error) {
 	if err := g.take(ctx, bound{"writers", g.name("writers", Network(client).String()), writers}); err != nil {
 		return false, err
 	}
-	err = g.take(ctx, bound{"letters", g.name("letters", address), letters})
+	err = g.take(ctx, bound{"letters", g.name("letters "+kind, address), letters})
 	if problem.ReasonOf(err) == problem.LimitRate {
 		return false, nil
 	}

@@ -202,6 +202,28 @@ func TestForgivenOnce(t *testing.T) {
 	}
 }
 
+// TestRemember: a login that guessed at nothing is remembered while strangers have
+// used up their guesses, and takes none of theirs.
+func TestRemember(t *testing.T) {
+	w := newWorld(t)
+	for i := range 100 {
+		w.begin(victim, fmt.Sprintf("10.2.0.%d", i), "")
+	}
+	const home = "198.51.100.7"
+	if _, ok := w.begin(victim, home, ""); ok {
+		t.Fatal("positive control: strangers have guesses left")
+	}
+	if err := w.Remember(t.Context(), victim, netip.MustParseAddr(home), ""); err != nil {
+		t.Fatal(err)
+	}
+	if a, ok := w.begin(victim, home, ""); !ok || !a.Known {
+		t.Errorf("let in %v, known %v", ok, a.Known)
+	}
+	if _, ok := w.begin(victim, "10.2.1.1", ""); ok {
+		t.Error("it gave a stranger a guess")
+	}
+}
+
 func TestSpray(t *testing.T) {
 	w := newWorld(t)
 	looked := 0
@@ -249,7 +271,7 @@ func TestSecondFactorsShareOneBudget(t *testing.T) {
 func TestLetters(t *testing.T) {
 	w := newWorld(t)
 	ask := func(to, from string) (bool, problem.Reason) {
-		send, err := w.Letter(t.Context(), to, netip.MustParseAddr(from))
+		send, err := w.Letter(t.Context(), "recover", to, netip.MustParseAddr(from))
 		return send, problem.ReasonOf(err)
 	}
 	sent := 0
@@ -264,6 +286,9 @@ func TestLetters(t *testing.T) {
 	}
 	if sent != 3 {
 		t.Errorf("%d letters to one mailbox", sent)
+	}
+	if send, err := w.Letter(t.Context(), "register", victim, netip.MustParseAddr("10.1.0.1")); !send || err != nil {
+		t.Errorf("letters of one kind use up those of another: %v %v", send, err)
 	}
 	refused := 0
 	for i := range 50 {
@@ -290,7 +315,7 @@ func TestUncountedIsRefused(t *testing.T) {
 	if problem.ReasonOf(err) != problem.LimitUnavailable {
 		t.Errorf("%v", err)
 	}
-	if send, err := g.Letter(t.Context(), victim, netip.MustParseAddr("192.0.2.1")); send || problem.ReasonOf(err) != problem.LimitUnavailable {
+	if send, err := g.Letter(t.Context(), "recover", victim, netip.MustParseAddr("192.0.2.1")); send || problem.ReasonOf(err) != problem.LimitUnavailable {
 		t.Errorf("%v %v", send, err)
 	}
 }

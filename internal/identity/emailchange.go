@@ -60,7 +60,7 @@ func (id *Identity) askToMove(r *http.Request, a account, email string) error {
 	if err != nil {
 		return err
 	}
-	send, err := id.mayWrite(r, email)
+	send, err := id.mayWrite(r, "email", email)
 	if err != nil || !send {
 		return err
 	}

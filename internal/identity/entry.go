@@ -204,15 +204,13 @@ func (id *Identity) proceed(w http.ResponseWriter, r *http.Request, kind page.Me
 // recognise remembers device and network of a login that succeeded as the owner's.
 // That it cannot keeps nobody out.
 func (id *Identity) recognise(r *http.Request, e entry, a account) {
-	attempt := e.attempt
-	if attempt == nil {
-		begun, err := id.guesses.Begin(r.Context(), foldEmail(a.Email), obs.RequestFrom(r.Context()).Client, deviceOf(r))
-		if err != nil {
-			return
-		}
-		attempt = &begun
+	var err error
+	if e.attempt != nil {
+		err = e.attempt.Succeeded(r.Context())
+	} else {
+		err = id.guesses.Remember(r.Context(), foldEmail(a.Email), obs.RequestFrom(r.Context()).Client, deviceOf(r))
 	}
-	if err := attempt.Succeeded(r.Context()); err != nil {
+	if err != nil {
 		id.log.WarnContext(r.Context(), "a login is counted as a guess", slog.String("user", a.ID), slog.Any("error", err))
 	}
 }

@@ -54,7 +54,7 @@ func (id *Identity) askToRecover(r *http.Request, email string) error {
 	if err != nil {
 		return err
 	}
-	send, err := id.mayWrite(r, email)
+	send, err := id.mayWrite(r, "recover", email)
 	if err != nil || !send {
 		return err
 	}

@@ -26,7 +26,7 @@ func (id *Identity) askToRegister(r *http.Request, email string, p obs.Secret, b
 	if err := id.passwords.Judge(p, false, email, id.zone.Name); err != nil {
 		return err
 	}
-	send, err := id.mayWrite(r, email)
+	send, err := id.mayWrite(r, "register", email)
 	if err != nil {
 		return err
 	}
@@ -45,11 +45,11 @@ func (id *Identity) askToRegister(r *http.Request, email string, p obs.Secret, b
 // mayWrite counts a request for a letter to an address. send is false when the
 // mailbox has had its share: the answer stays the same. Reason limit.rate: the
 // network of the client has had its own.
-func (id *Identity) mayWrite(r *http.Request, email string) (send bool, err error) {
+func (id *Identity) mayWrite(r *http.Request, kind, email string) (send bool, err error) {
 	if id.mail == nil {
 		return false, problem.New(problem.ZoneNotEnforced, errors.New("identity: the map has mail, the process has none"))
 	}
-	return id.guesses.Letter(r.Context(), foldEmail(email), obs.RequestFrom(r.Context()).Client)
+	return id.guesses.Letter(r.Context(), kind, foldEmail(email), obs.RequestFrom(r.Context()).Client)
 }
 
 // ask leaves a job to the outbox, in the language in which the request is answered.

@@ -100,7 +100,7 @@ func (b *tab) narrow(where, name string) {
 		b.shoot(name + " " + scheme)
 	}
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
-	b.do(chromedp.ResetViewport())
+	b.do(chromedp.EmulateViewport(1000, 800))
 	b.shoot(name + " wide")
 }
 
@@ -110,11 +110,11 @@ func (b *tab) shoot(name string) {
 	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" {
 		return
 	}
-	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(90))
+	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	file := filepath.Join(b.t.ArtifactDir(), url.PathEscape(name)+".jpg")
+	file := filepath.Join(b.t.ArtifactDir(), url.PathEscape(name)+".png")
 	if err := os.WriteFile(file, picture, 0o600); err != nil {
 		b.t.Fatal(err)
 	}

@@ -256,7 +256,7 @@ func (b *tab) says(css, want string) {
 	}
 }
 
-// context is the id of the tab's own cookies and cache.
+// downloads has files of the tab go to a folder, and tells the name of the first.
 func (b *tab) downloads(folder string) (done <-chan string) {
 	b.t.Helper()
 	finished := make(chan string, 1)

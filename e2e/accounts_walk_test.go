@@ -30,6 +30,7 @@ func TestAccounts(t *testing.T) {
 		t.Run(walk.name, func(t *testing.T) { walk.do(t, c, site.of(t)) })
 	}
 	t.Run("bootstrap", func(t *testing.T) { walkBootstrap(t, c) })
+	t.Run("aged", func(t *testing.T) { walkAged(t, c) })
 	t.Run("closed", func(t *testing.T) { walkClosed(t, c) })
 	t.Run("theme", func(t *testing.T) { walkTheme(t, c) })
 	t.Run("engines", func(t *testing.T) { // the store and the counters of more than one process
@@ -253,6 +254,14 @@ func walkProfile(t *testing.T, c *chrome, s *accountSite) {
 	b.says("header", "Gus <b>Änder</b>")
 	b.open(200, "/auth/email")
 	b.at("/auth/email", "E-Mail-Adresse ändern")
+	for _, path := range []string{"/auth/delete", "/auth/keys", "/auth/factors/passkey", "/auth/step-up"} {
+		b.open(200, path)
+		b.look()
+	}
+	b.open(200, "/auth/account")
+	b.submit(200, formTo("/auth/factors/totp/begin"))
+	b.look()
+	b.open(200, "/auth/account")
 	b.submit(200, "header "+formTo("/auth/logout"))
 	b.lang = "en" // the browser's
 	b.at("/auth/login?bye", "Log in")

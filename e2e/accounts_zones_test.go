@@ -47,6 +47,23 @@ func walkBootstrap(t *testing.T, c *chrome) {
 	}
 }
 
+// walkAged: a password that has reached its age is changed before there is a session.
+func walkAged(t *testing.T, c *chrome) {
+	s := startAccountSite(t, strings.Replace(accountsMap, "registration: open", "registration: open\n  password: {max_age: 2s}", 1))
+	pat := s.addUser("pat@shop.example")
+	until(t, "the password is too old", func() bool {
+		return strings.Contains(s.do(send("", "/auth/login", loginBody(pat))).Body, `"step":"password"`)
+	})
+	b := c.tab(t, s.url)
+	b.open(200, "/auth/login?next=/auth/sessions")
+	b.submit(200, "button.main", "email", pat.Email, "password", pat.Password)
+	b.at("/auth/login", "Time for a new password")
+	b.submit(422, "button.main", "password", pat.Password)
+	b.look()
+	b.submit(200, "button.main", "password", newer)
+	b.at("/auth/account#sessions", "Your account")
+}
+
 // walkClosed: where registration is closed there is none, and nothing leads to it.
 func walkClosed(t *testing.T, c *chrome) {
 	s := startAccountSite(t, strings.Replace(accountsMap, "registration: open", "registration: closed", 1))

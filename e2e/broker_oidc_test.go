@@ -25,6 +25,8 @@ identity:
   registration: open
   providers:
     sso: {kind: oidc, title: Outside, issuer: "https://@idp@", client_id: zone, client_secret: {file: idp.secret}, ca: idp-ca.pem}
+  clients:
+    - {id: web, kind: confidential, secret: {file: idp.secret}, redirect_uris: ["https://web.example/cb"], scopes: [openid]}
 services:
   plain:
     upstream: http://@plain@
@@ -87,6 +89,7 @@ func TestBrokerOIDC(t *testing.T) {
 		{"account of the same address", `{"asked":"400 ` + connectFirst + `","refused":"401 ` + connectFirst + `","before":[401,401],"after":"bob@shop.example","again":"bob@shop.example","other":["401 ` + connectFirst + `",401]}`},
 		{"account with a factor", `{"half":["401 One more step",401],"unconnected":"401 ` + connectFirst + `","linked":["/auth/account","carol@shop.example"],"asked":["401 One more step",401],"in":["/auth/account","carol@shop.example"]}`},
 		{"from within", `{"inside":"dave@shop.example","after":["409 ` + notNow + `",401]}`},
+		{"on to a client", `{"answer":"code iss state"}`},
 		{"answers of others", `{"moved":["410 This step has ended",401],"in":"ann@outside.example","replayed":"410 This step has ended","state":"410 This step has ended","unlisted":404,"json":415,"crossSite":403}`},
 	}
 	world["cases"] = namesOf(found)

@@ -305,7 +305,7 @@ func TestOverEngines(t *testing.T) {
 	t.Parallel()
 	pgtest.Shared(t) // skips all of them, once, where there is no server
 	for _, test := range []func(*testing.T){
-		TestGuessing, TestFormLogin, TestSessionsOfAUser, TestSessionsExpire, TestKill, TestLogin, TestRegister, TestKeyCreate, TestLimitEnds,
+		TestAccountsJSON, TestGuessing, TestFormLogin, TestSessionsOfAUser, TestSessionsExpire, TestKill, TestLogin, TestRegister, TestKeyCreate, TestLimitEnds,
 		TestLimitOfAListener, TestLoginsAreOnRecordAtOnce, TestMatrix, TestRevocationIsImmediate, TestDisabledAndRemovedUsersCannotLogIn,
 		TestStream, TestStop, TestInnerDoorJoinTokens, TestInnerDoorReplayedToAnotherReplica, TestInnerDoorChain, TestInsideTokenIsCached,
 		TestOpenIDFlows, TestOpenIDRefusals,

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -132,7 +133,8 @@ type nodeServer struct {
 // startNode starts a server of e2e/node and waits until it serves.
 func startNode(t testing.TB, ca, script string, args ...string) *nodeServer {
 	t.Helper()
-	cmd, stderr := nodeCommand(context.Background(), t, ca, script, args...)
+	ctx, kill := context.WithCancel(context.Background())
+	cmd, stderr := nodeCommand(ctx, t, ca, script, args...)
 	cmd.Env = append(cmd.Env, "STDIN_HOLDS=1")
 	hold, err := cmd.StdinPipe()
 	if err != nil {
@@ -149,19 +151,24 @@ func startNode(t testing.TB, ca, script string, args ...string) *nodeServer {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	ended := make(chan struct{})
+	slow := time.AfterFunc(patience, kill) // to start, and then to end
 	t.Cleanup(func() {
+		slow.Reset(patience)
 		_ = hold.Close() // which ends it
 		<-ended
 		_ = cmd.Wait()
+		slow.Stop()
+		kill()
 		if t.Failed() {
 			t.Logf("%s:\n%s\n%s", script, strings.Join(s.said, "\n"), stderr)
 		}
 	})
 	if !lines.Scan() {
 		close(ended)
-		_ = cmd.Process.Kill()
+		kill()
 		t.Fatalf("%s did not start: %s", script, stderr)
 	}
+	slow.Stop()
 	s.ready = fieldsOf(t, lines.Text())
 	go func() {
 		defer close(ended)

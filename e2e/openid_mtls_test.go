@@ -68,8 +68,8 @@ func TestOpenIDCertificates(t *testing.T) {
 		reason string
 	}{
 		{"its certificate", call{listener: "partner", host: "partners.shop.example", client: own, path: "/machine"}, 200, ""},
-		{"another of its name", call{listener: "partner", host: "partners.shop.example", client: other, path: "/machine"}, 401, "auth.invalid"},
-		{"none", call{path: "/public"}, 401, "auth.invalid"},
+		{"another of its name", call{listener: "partner", host: "partners.shop.example", client: other, path: "/machine"}, 401, "auth.proof"},
+		{"none", call{path: "/public"}, 401, "auth.proof"},
 	} {
 		s.call.bearer = token
 		if got := z.do(s.call); got.Status != s.status || got.reason() != s.reason {

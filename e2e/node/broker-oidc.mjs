@@ -1,4 +1,5 @@
 // Users of an outside OpenID provider (oidc-idp.mjs) come to the zone in a browser.
+import { createHash } from 'node:crypto';
 import { ask, at, fresh, hold, me, stops } from './accounts.mjs';
 import { run, world } from './suite.mjs';
 
@@ -70,6 +71,13 @@ const cases = {
     const inside = await me(other);
     await browser.walk(new URL(account), `${account}?notice`, { press: ['/auth/providers/sso/unlink'] });
     return { inside, after: await become({ account: { sub: 'outside-dave', email: 'dave@elsewhere.example', email_verified: false } }) };
+  },
+  async 'on to a client'() { // of the zone itself, whose request waits in the same browser
+    await set({});
+    const query = new URLSearchParams({ client_id: 'web', response_type: 'code', redirect_uri: 'https://web.example/cb', scope: 'openid', state: 'st', code_challenge: createHash('sha256').update('v'.repeat(43)).digest('base64url'), code_challenge_method: 'S256' });
+    const browser = fresh({ decision: 'allow' });
+    const to = await browser.walk(at(`/oauth/authorize?${query}`), 'https://web.example/cb', press()).catch((err) => err);
+    return { answer: to.searchParams ? [...to.searchParams.keys()].sort().join(' ') : `${to.path} ${to.status} ${to.title}`.replace(/[\w-]{40,}/, '*') };
   },
   async 'answers of others'() {
     await set({});

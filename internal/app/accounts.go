@@ -93,11 +93,21 @@ func (s *system) openFactors(ctx context.Context) error {
 		return err
 	}
 	s.accounts.guesses = guess.New(s.limits, s.values("guesses"), secret, s.clock)
-	rpID, origins := factor.Site(s.zone().Name, bases(s.zone()))
+	rpID, origins := site(s.zone())
 	s.accounts.factors, err = factor.New(ctx, factor.Config{
 		DB: s.db, Root: s.root, Zone: s.zone().Name, RPID: rpID, Origins: origins, Clock: s.clock, Log: s.log,
 	})
 	return err
+}
+
+// site is where passkeys belong: the host of identity.url, and the origins below it
+// at which browsers meet the account service; where that is an address, what the
+// listener's hosts give.
+func site(z *zone.Zone) (rpID string, origins []string) {
+	if rpID, _ = factor.Site(z.Name, []string{z.Identity.URL}); rpID == "" {
+		return factor.Site(z.Name, bases(z))
+	}
+	return factor.Site(rpID, bases(z))
 }
 
 // bases are the origins at which browsers meet the account service: the one that
@@ -154,7 +164,7 @@ func (s *system) openMail() error {
 
 // accountsOf makes what another map changes of the accounts.
 func (s *system) accountsOf(ctx context.Context, z *zone.Zone) (*factor.Factors, *broker.Broker, error) {
-	rpID, origins := factor.Site(z.Name, bases(z))
+	rpID, origins := site(z)
 	factors, err := s.accounts.factors.At(ctx, rpID, origins)
 	if err != nil {
 		return nil, nil, err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sallyport.dev/internal/control"
+	"sallyport.dev/internal/join"
 	"sallyport.dev/internal/pki"
 	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/workload"
@@ -84,6 +85,7 @@ type innerSide struct {
 // openControl opens the control listener and the Workload API where the map
 // has an inner door that needs them.
 func (s *system) openControl(ctx context.Context, o Options) (err error) {
+	s.joins = join.New(s.db, s.clock) // also for the administration, whatever the map has
 	if s.zone().Control != "" {
 		s.control, err = s.newInnerSide(ctx, s.zone(), s.zone().Control, o)
 	}

@@ -150,13 +150,36 @@ func (u openIDUsers) EndSession(w http.ResponseWriter, r *http.Request, user, id
 	return nil
 }
 
-// endUser ends what a user was granted without a session.
-func (s *system) endUser(ctx context.Context, tx *store.Tx, user, _ string) error {
-	return s.openID.RevokeUserTx(ctx, tx, user)
+// endUser ends what a user was granted without a session, or, when one session of
+// theirs is spared, all but what lives and ends with that.
+func (s *system) endUser(ctx context.Context, tx *store.Tx, user, spared string) error {
+	return s.openID.RevokeOthersTx(ctx, tx, user, spared)
 }
 
 // isJWT says whether a bearer can be a JWT; tokens of ours that are opaque hold no dot.
 func isJWT(value string) bool { return strings.Count(value, ".") == 2 }
+
+// within is how long a token may be believed: a session that runs out is told to
+// nobody, so its tokens are held against it here. One without a session has its own
+// end alone.
+func (c *credentials) within(ctx context.Context, t oauth.Resolved) (time.Time, error) {
+	if t.Session == "" {
+		return t.Until, nil
+	}
+	list, err := c.sessions.List(ctx, t.Subject)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, s := range list {
+		if s.ID == t.Session {
+			if s.ValidUntil.Before(t.Until) {
+				return s.ValidUntil, nil
+			}
+			return t.Until, nil
+		}
+	}
+	return time.Time{}, problem.New(problem.AuthRevoked, nil)
+}
 
 // resolveToken returns the principal of an access token of our own provider.
 func (c *credentials) resolveToken(ctx context.Context, value string) (policy.Principal, time.Time, error) {
@@ -167,6 +190,9 @@ func (c *credentials) resolveToken(ctx context.Context, value string) (policy.Pr
 	p := policy.Principal{Kind: policy.Client, Subject: t.Subject}
 	if t.Kind == "user" {
 		if p, err = c.identity.Principal(ctx, t.Subject); err != nil {
+			return policy.Principal{}, time.Time{}, err
+		}
+		if t.Until, err = c.within(ctx, t); err != nil {
 			return policy.Principal{}, time.Time{}, err
 		}
 	}

@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/journal"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/token"
+	"sallyport.dev/zone"
 )
 
 // outside knows the access tokens of these tests by their words.
@@ -261,17 +263,32 @@ func TestExchangeRecorded(t *testing.T) {
 
 // TestExchangeBounded: floods are refused, and have a record a minute.
 func TestExchangeBounded(t *testing.T) {
-	b := open(t)
-	stranger := b.as("")
-	var got answer
-	for range joinRate.Count + 5 {
-		got = b.exchange(stranger, exchangeOf())
+	for _, c := range []struct {
+		who, key string
+		rate     zone.Rate
+		want     problem.Reason
+	}{
+		{"", "exchange:127.0.0.1", joinRate, problem.LimitAddress},
+		{"catalog", "exchange:spiffe://shop.example/catalog", exchangeRate, problem.LimitRate},
+	} {
+		b := open(t)
+		for range c.rate.Count { // as many attempts
+			if _, err := b.control.Counters.Take(t.Context(), c.key, c.rate, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flooding := b.as(c.who)
+		got := b.exchange(flooding, exchangeOf())
+		b.faulty("a flood of "+c.who, got, 429, "temporarily_unavailable", c.want)
+		if got.header.Get("Retry-After") == "" {
+			t.Errorf("a flood of %q: %v", c.who, got.header)
+		}
+		if got := b.exchange(flooding, exchangeOf()); got.status != 429 || len(b.journal.kept) != 1 {
+			t.Errorf("a flood of %q goes on: %d, %d records", c.who, got.status, len(b.journal.kept))
+		}
+		b.reload(testMap + "    calls: {catalog: [GET /products]}\n")
+		b.txn(b.exchange(b.as("orders"), exchangeOf())) // the others are not bounded by it
 	}
-	b.faulty("a flood", got, 429, "temporarily_unavailable", problem.LimitAddress)
-	if got.header.Get("Retry-After") == "" || len(b.journal.kept) > joinRate.Count+1 {
-		t.Errorf("a flood: %v, %d records", got.header, len(b.journal.kept))
-	}
-	b.txn(b.exchange(b.as("catalog"), exchangeOf())) // no workload is kept out by it
 }
 
 func FuzzForm(f *testing.F) {

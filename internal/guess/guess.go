@@ -68,12 +68,8 @@ type Attempt struct {
 func (g *Guesses) Begin(ctx context.Context, account string, client netip.Addr, device string) (Attempt, error) {
 	a := g.attempt(account, client, device)
 	name, from := g.name("account", account), Network(client).String()
-	if !a.Known {
-		_, known, err := g.values.Get(ctx, a.network)
-		if err != nil {
-			return Attempt{}, uncounted(err)
-		}
-		a.Known = known
+	if err := a.recall(ctx); err != nil {
+		return Attempt{}, err
 	}
 	epoch, err := g.epoch(ctx, a.source)
 	if err != nil {
@@ -100,6 +96,29 @@ func (g *Guesses) attempt(account string, client netip.Addr, device string) Atte
 		return Attempt{g: g, Known: true, source: g.name("device", name+" "+id)}
 	}
 	return Attempt{g: g, network: "guess/known/" + g.name("network", name+" "+from), source: g.name("source", name+" "+from)}
+}
+
+// recall asks whether the network of an attempt is known, unless its device is.
+func (a *Attempt) recall(ctx context.Context) error {
+	if a.Known {
+		return nil
+	}
+	_, known, err := a.g.values.Get(ctx, a.network)
+	if err != nil {
+		return uncounted(err)
+	}
+	a.Known = known
+	return nil
+}
+
+// Whence names the device or network of the owner that a client is, for Second;
+// empty for strangers.
+func (g *Guesses) Whence(ctx context.Context, account string, client netip.Addr, device string) (string, error) {
+	a := g.attempt(account, client, device)
+	if err := a.recall(ctx); err != nil || !a.Known {
+		return "", err
+	}
+	return a.source, nil
 }
 
 // Succeeded forgets the guesses of the source, and remembers its network as the
@@ -143,9 +162,14 @@ func (g *Guesses) keep(ctx context.Context, source, name string) error {
 }
 
 // Second admits a guess of a second factor of an account: all kinds share one
-// budget, wherever they come from, since who guesses here has the password.
-func (g *Guesses) Second(ctx context.Context, account string) (Attempt, error) {
+// budget, wherever they come from, since who guesses here has the password. That
+// must not keep the owner out either: whence they come, if that is known, has a
+// budget of its own.
+func (g *Guesses) Second(ctx context.Context, account, whence string) (Attempt, error) {
 	a := Attempt{g: g, source: g.name("second", account)}
+	if whence != "" {
+		a.source = g.name("second", account+"\x00"+whence)
+	}
 	epoch, err := g.epoch(ctx, a.source)
 	if err != nil {
 		return Attempt{}, err
@@ -154,15 +178,20 @@ func (g *Guesses) Second(ctx context.Context, account string) (Attempt, error) {
 }
 
 // Letter admits a request that would have a letter of a kind sent to a mailbox,
-// whether or not there is an account. Each kind has a share of its own, so that
-// a stranger's registrations leave the owner's recovery alone. send is false when the mailbox has had its share: the
-// answer stays the same, and nothing is sent. A network that asks too often is
-// refused with limit.rate.
-func (g *Guesses) Letter(ctx context.Context, kind, address string, client netip.Addr) (send bool, err error) {
+// whether or not there is an account. Each kind has a share of its own, so that a
+// stranger's registrations leave the owner's recovery alone; so has a known device,
+// so that strangers who ask for all of them leave its owner some. send is false
+// when the mailbox has had its share: the answer stays the same, and nothing is
+// sent. A network that asks too often is refused with limit.rate.
+func (g *Guesses) Letter(ctx context.Context, kind, address string, client netip.Addr, device string) (send bool, err error) {
 	if err := g.take(ctx, bound{"writers", g.name("writers", Network(client).String()), writers}); err != nil {
 		return false, err
 	}
-	err = g.take(ctx, bound{"letters", g.name("letters "+kind, address), letters})
+	to := address
+	if id, ok := g.device(address, device); ok {
+		to += "\x00" + id
+	}
+	err = g.take(ctx, bound{"letters", g.name("letters "+kind, to), letters})
 	if problem.ReasonOf(err) == problem.LimitRate {
 		return false, nil
 	}

@@ -172,7 +172,7 @@ func TestForgivenOnce(t *testing.T) {
 			if source == "device" {
 				return w.begin(victim, "192.0.2.1", device)
 			}
-			a, err := w.Second(t.Context(), victim)
+			a, err := w.Second(t.Context(), victim, "")
 			return a, err == nil
 		}
 		a, ok := try()
@@ -240,7 +240,7 @@ func TestSpray(t *testing.T) {
 func TestSecondFactorsShareOneBudget(t *testing.T) {
 	w := newWorld(t)
 	second := func() bool {
-		a, err := w.Second(t.Context(), "u1")
+		a, err := w.Second(t.Context(), "u1", "")
 		if err == nil {
 			_ = a
 		} else if problem.ReasonOf(err) != problem.LimitRate {
@@ -258,7 +258,7 @@ func TestSecondFactorsShareOneBudget(t *testing.T) {
 		t.Errorf("%d were looked at, want 10", looked)
 	}
 	w.now = w.now.Add(20 * time.Minute)
-	a, err := w.Second(t.Context(), "u1")
+	a, err := w.Second(t.Context(), "u1", "")
 	if err != nil {
 		t.Fatal("the wait does not end")
 	}
@@ -268,10 +268,43 @@ func TestSecondFactorsShareOneBudget(t *testing.T) {
 	}
 }
 
+// TestSecondFactorsOfTheOwner: strangers who have the password leave the owner's
+// device and network budgets of their own, each with its bound.
+func TestSecondFactorsOfTheOwner(t *testing.T) {
+	w := newWorld(t)
+	device, _ := w.NewDevice(victim, "")
+	home, _ := w.begin(victim, "198.51.100.7", "")
+	w.succeed(home)
+	looked := func(client, device string) (n int) {
+		whence, err := w.Whence(t.Context(), victim, netip.MustParseAddr(client), device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			if _, err := w.Second(t.Context(), "u1", whence); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	_, rest, _ := strings.Cut(device, ".")
+	if n := looked("192.0.2.1", "") + looked("192.0.2.2", "AAAAAAAAAAAAAAAAAAAA."+rest); n != 10 {
+		t.Errorf("strangers: %d were looked at, want 10", n)
+	}
+	for _, of := range [][2]string{{"203.0.113.1", device}, {"198.51.100.7", ""}} {
+		if n := looked(of[0], of[1]); n != 10 {
+			t.Errorf("the owner at %v: %d were looked at, want 10", of, n)
+		}
+	}
+	if n := looked("203.0.113.2", device); n != 0 {
+		t.Errorf("the device at another network: %d more were looked at", n)
+	}
+}
+
 func TestLetters(t *testing.T) {
 	w := newWorld(t)
 	ask := func(to, from string) (bool, problem.Reason) {
-		send, err := w.Letter(t.Context(), "recover", to, netip.MustParseAddr(from))
+		send, err := w.Letter(t.Context(), "recover", to, netip.MustParseAddr(from), "")
 		return send, problem.ReasonOf(err)
 	}
 	sent := 0
@@ -287,7 +320,7 @@ func TestLetters(t *testing.T) {
 	if sent != 3 {
 		t.Errorf("%d letters to one mailbox", sent)
 	}
-	if send, err := w.Letter(t.Context(), "register", victim, netip.MustParseAddr("10.1.0.1")); !send || err != nil {
+	if send, err := w.Letter(t.Context(), "register", victim, netip.MustParseAddr("10.1.0.1"), ""); !send || err != nil {
 		t.Errorf("letters of one kind use up those of another: %v %v", send, err)
 	}
 	refused := 0
@@ -315,7 +348,7 @@ func TestUncountedIsRefused(t *testing.T) {
 	if problem.ReasonOf(err) != problem.LimitUnavailable {
 		t.Errorf("%v", err)
 	}
-	if send, err := g.Letter(t.Context(), "recover", victim, netip.MustParseAddr("192.0.2.1")); send || problem.ReasonOf(err) != problem.LimitUnavailable {
+	if send, err := g.Letter(t.Context(), "recover", victim, netip.MustParseAddr("192.0.2.1"), ""); send || problem.ReasonOf(err) != problem.LimitUnavailable {
 		t.Errorf("%v %v", send, err)
 	}
 }

@@ -50,7 +50,7 @@ func clearCookie(w http.ResponseWriter) { clearNamed(w, CookieName) }
 func byCookie(p *policy.Principal) bool { return p.Method == "cookie" }
 
 // browserBytes are random in the cookie that binds flows to a browser.
-const browserBytes = 18
+const browserBytes = 32
 
 // browserOf returns what the browser of a request is known by; empty for none.
 func browserOf(r *http.Request) string {

@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 // AdminRole is the role that administers the zone. Who has it must hold a second
@@ -53,10 +54,19 @@ func (id *Identity) freshCaller(w http.ResponseWriter, r *http.Request) (*policy
 	return p, a, err
 }
 
+// told bounds the letters that tell of changes to one account: whoever makes changes
+// in a loop has been told, and must not fill the outbox for everybody.
+var told = []zone.Rate{{Count: 30, Window: time.Hour}, {Count: 100, Window: 24 * time.Hour}}
+
 // tell asks for a letter to the owner of an account, in the transaction of what it
-// tells of. A zone without mail has none; that the outbox is full undoes nothing.
+// tells of. A zone without mail has none; that the outbox is full, or the account has
+// had its share, undoes nothing.
 func (id *Identity) tell(ctx context.Context, t tx, a account, kind string, data map[string]string) error {
 	if id.mail == nil {
+		return nil
+	}
+	if a.ID != "" && problem.ReasonOf(id.guesses.Take(ctx, "told", a.ID, told...)) == problem.LimitRate {
+		id.log.WarnContext(ctx, "a letter was not written: its account has had many", slog.String("kind", kind), slog.String("user", a.ID))
 		return nil
 	}
 	err := id.mail.Enqueue(ctx, t.whole(), mail.Job{Kind: kind, Address: a.Email, User: a.ID, Data: data, Language: a.Locale})

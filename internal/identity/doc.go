@@ -9,7 +9,8 @@
 //     or disabled, and the refusals are equal byte for byte. Registration without
 //     mail is the declared exception: it says that an address is taken.
 //   - guesses are bounded before they cost anything (control ID-05, package guess),
-//     and all second factors of a user share one bound.
+//     and all second factors of a user share one bound; a known device of the
+//     owner has its own.
 //   - a proof and what it opens are one transaction: a session is made where the code
 //     is spent, where the account was seen unchanged, and where its letter is asked
 //     for.

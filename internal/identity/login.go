@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"sallyport.dev/internal/guess"
 	"sallyport.dev/internal/obs"
@@ -26,6 +27,9 @@ func (id *Identity) authenticate(r *http.Request, email string, p obs.Secret) (a
 	}
 	if email == "" || len(email) > emailMax {
 		return none(problem.WithDetail(problem.AccountInvalid, "email: want 1 to 254 characters"))
+	}
+	if strings.ContainsRune(email, 0) { // which no store takes as text
+		return none(problem.WithDetail(problem.AccountInvalid, "email: not text"))
 	}
 	leave, err := id.addresses.enter(client)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/internal/factor"
 	"sallyport.dev/internal/guess"
 	"sallyport.dev/internal/mail"
+	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
@@ -47,15 +48,20 @@ func (id *Identity) stepOf(ctx context.Context, t tx, r *http.Request, flowID, s
 // the session in the same transaction.
 func (id *Identity) second(w http.ResponseWriter, r *http.Request, kind page.Media, flowID, method string, judge secondFactor) error {
 	ctx := r.Context()
-	var user string
+	var u underway
+	var a account
 	err := id.db.view(ctx, func(ctx context.Context, t tx) (err error) {
-		_, user, err = id.stepOf(ctx, t, r, flowID, stepMFA)
+		var user string
+		if u, user, err = id.stepOf(ctx, t, r, flowID, stepMFA); err != nil {
+			return err
+		}
+		a, err = id.sameAccount(ctx, t, user, u.Version)
 		return err
 	})
 	if err != nil {
 		return id.again(w, r, kind, entry{}, nil, flowID, err)
 	}
-	attempt, err := id.guesses.Second(ctx, user)
+	attempt, err := id.countSecond(r, u, a)
 	if err != nil {
 		return id.again(w, r, kind, entry{}, nil, flowID, err)
 	}
@@ -103,6 +109,20 @@ func (id *Identity) second(w http.ResponseWriter, r *http.Request, kind page.Med
 	return id.arrive(w, r, kind, e, o)
 }
 
+// countSecond counts an answer to the step mfa: apart where only the owner can be,
+// on a device or network that they have logged in from, and within a session.
+func (id *Identity) countSecond(r *http.Request, u underway, a account) (guess.Attempt, error) {
+	whence := "session" // one for all of them: who has stolen several must not have as many
+	if u.Session == "" {
+		var err error
+		whence, err = id.guesses.Whence(r.Context(), foldEmail(a.Email), obs.RequestFrom(r.Context()).Client, deviceOf(r))
+		if err != nil {
+			return guess.Attempt{}, err
+		}
+	}
+	return id.guesses.Second(r.Context(), a.ID, whence)
+}
+
 // sameAccount returns the account that a flow began with, if it is as it was: a
 // version of 0 is any.
 func (id *Identity) sameAccount(ctx context.Context, t tx, user string, version uint64) (account, error) {
@@ -119,7 +139,7 @@ func (id *Identity) sameAccount(ctx context.Context, t tx, user string, version 
 // forgive takes back what was counted of a right answer.
 func (id *Identity) forgive(r *http.Request, attempt guess.Attempt) {
 	if err := attempt.Succeeded(r.Context()); err != nil {
-		id.log.WarnContext(r.Context(), "a right second factor is counted as a guess", "error", err)
+		id.log.WarnContext(r.Context(), "a right answer is counted as a guess", "error", err)
 	}
 }
 

@@ -107,11 +107,27 @@ func (id *Identity) password(w http.ResponseWriter, r *http.Request) error {
 		return id.pages.Write(w, r, 0, again, page.RefusalOf(err))
 	case err != nil:
 		return err
-	case page.WantsPage(r):
+	case byLetter:
+		id.letIn(w, r, media, again.Email)
+	}
+	if page.WantsPage(r) {
 		return page.Redirect(w, to)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// letIn remembers the owner of a mailbox by device and network: whoever guesses at
+// the account meanwhile shall not keep them out of what the letter gave back.
+func (id *Identity) letIn(w http.ResponseWriter, r *http.Request, media page.Media, email string) {
+	key := foldEmail(email)
+	if err := id.guesses.Remember(r.Context(), key, obs.RequestFrom(r.Context()).Client, deviceOf(r)); err != nil {
+		id.log.WarnContext(r.Context(), "who recovered an account is not remembered", "error", err)
+	}
+	if media == page.Form {
+		device, life := id.guesses.NewDevice(key, deviceOf(r))
+		setFor(w, DeviceCookie, device, life)
+	}
 }
 
 // resetPassword ends every session. The factors stay, and are asked for at the
@@ -196,7 +212,8 @@ func (id *Identity) checkOwn(r *http.Request, a account, p obs.Secret) error {
 	if same.ID != a.ID { // the address went to another account meanwhile
 		return problem.New(problem.AuthLogin, nil)
 	}
-	return attempt.Succeeded(r.Context())
+	id.forgive(r, attempt)
+	return nil
 }
 
 // unchanged refuses a change of an account that was itself changed since it was

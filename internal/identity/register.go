@@ -49,7 +49,7 @@ func (id *Identity) mayWrite(r *http.Request, kind, email string) (send bool, er
 	if id.mail == nil {
 		return false, problem.New(problem.ZoneNotEnforced, errors.New("identity: the map has mail, the process has none"))
 	}
-	return id.guesses.Letter(r.Context(), kind, foldEmail(email), obs.RequestFrom(r.Context()).Client)
+	return id.guesses.Letter(r.Context(), kind, foldEmail(email), obs.RequestFrom(r.Context()).Client, deviceOf(r))
 }
 
 // ask leaves a job to the outbox, in the language in which the request is answered.

@@ -3,12 +3,14 @@ package identity
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"sallyport.dev/internal/factor"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 func (id *Identity) stepUpRoutes() []Route {
@@ -48,6 +50,9 @@ func (id *Identity) askFor(r *http.Request, p *policy.Principal, a account) (ask
 // provider, and go there again.
 func (a asked) nothing() bool { return !a.password && !a.held.Any() }
 
+// stepUpRate bounds what one session begins: each may leave a flow behind.
+var stepUpRate = zone.Rate{Count: 30, Window: 10 * time.Minute}
+
 // stepUpJSON is what a step-up asks for.
 type stepUpJSON struct {
 	Password bool     `json:"password"`
@@ -73,6 +78,9 @@ func (id *Identity) stepUpPage(w http.ResponseWriter, r *http.Request) error {
 		return id.pages.Write(w, r, 0, id.loginView(next), page.RefusalOf(problem.New(problem.AuthStepUp, nil)))
 	case ask.password:
 		return id.pages.Write(w, r, 0, page.MFA{StepUp: true, Password: true, Email: a.Email, Next: next}, nil)
+	}
+	if err := id.guesses.Take(r.Context(), "step-up", p.Session, stepUpRate); err != nil {
+		return err
 	}
 	return id.proceed(w, r, page.Form, entry{account: a, level: 1, session: p.Session, next: next})
 }
@@ -100,6 +108,9 @@ func (id *Identity) stepUp(w http.ResponseWriter, r *http.Request) error {
 	}
 	if ask.nothing() {
 		return problem.New(problem.AuthStepUp, nil)
+	}
+	if err := id.guesses.Take(r.Context(), "step-up", p.Session, stepUpRate); err != nil {
+		return err
 	}
 	e := entry{account: a, level: 1, session: p.Session, next: v["next"]}
 	if _, sent := v["password"]; sent || ask.password {

@@ -18,6 +18,10 @@ var strengthShape = page.Shape{Required: []string{"password"}, Optional: []strin
 // some milliseconds.
 var strengthRates = []zone.Rate{{Count: 60, Window: time.Minute}, {Count: 1000, Window: time.Hour}}
 
+// strengthOfAll bounds what all networks may together, of which one customer may
+// hold many. Beyond it the meter stands still, which harms nobody.
+var strengthOfAll = zone.Rate{Count: 600, Window: time.Minute}
+
 type strengthJSON struct {
 	Score int           `json:"score"`
 	Hint  password.Hint `json:"hint,omitempty"`
@@ -34,6 +38,9 @@ func (id *Identity) strength(w http.ResponseWriter, r *http.Request) error {
 		return problem.New(problem.RequestContent, nil)
 	}
 	if err := id.guesses.Take(r.Context(), "strength", networkOf(r), strengthRates...); err != nil {
+		return err
+	}
+	if err := id.guesses.Take(r.Context(), "strength of all", "", strengthOfAll); err != nil {
 		return err
 	}
 	words := []string{id.zone.Name}

@@ -122,7 +122,10 @@ func (p *Provider) missing(who *policy.Principal, there bool, as *goidc.AuthnSes
 			return stepUp
 		}
 	}
-	if acr := fields(as.ACRValues); len(acr) > 0 && !slices.Contains(acr, "1") && slices.Contains(acr, "2") && who.Level < policy.TwoFactors {
+	// acr_values is a wish: who holds no second factor has shown all there is once a
+	// step-up came after the request, and the ID token tells the client so.
+	two := fields(as.ACRValues)
+	if !slices.Contains(two, "1") && slices.Contains(two, "2") && who.Level < policy.TwoFactors && store.Micros(who.AuthTime) < f.Asked {
 		return stepUp
 	}
 	return noStep

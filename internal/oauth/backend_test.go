@@ -628,8 +628,9 @@ func TestReload(t *testing.T) {
 	if w.Reload(&broken) == nil {
 		t.Error("a broken map was taken")
 	}
-	must(t, w.Reload(w.zone))
-	w.good(mine, true)
+	must(t, w.Reload(w.zone)) // it has ended: who has the id now is another
+	w.good(mine, false)
+	w.good(w.tokens("openid").text("access_token"), true)
 }
 
 // TestDown: without the store clients are told to come back, and throw nothing away.

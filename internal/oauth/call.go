@@ -45,6 +45,7 @@ type call struct {
 type assertion struct {
 	id      string // jti
 	expires int64
+	held    bool // the library has verified its signature: else anybody could use the id up
 }
 
 type callKey struct{}

@@ -83,7 +83,9 @@ func liveTokens(ctx context.Context, tx *store.Tx, grant string, now time.Time) 
 }
 
 // RevokeSessionTx ends what came of a session that ends in tx: its grants but
-// those that the user gave for longer (offline_access), and tells its clients.
+// those that the user gave for longer (offline_access), and tells its clients. A
+// code that nobody has redeemed yet is not for longer: its first token is given out
+// under the session in which the user said yes.
 func (p *Provider) RevokeSessionTx(ctx context.Context, tx *store.Tx, user, session string) error {
 	if session == "" {
 		return nil
@@ -91,7 +93,7 @@ func (p *Provider) RevokeSessionTx(ctx context.Context, tx *store.Tx, user, sess
 	if err := p.enqueueLogouts(ctx, tx, "sub = ? AND session_id = ?", user, session); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "UPDATE oauth_grants SET session_id = '' WHERE sub = ? AND session_id = ? AND offline = 1", user, session); err != nil {
+	if _, err := tx.Exec(ctx, "UPDATE oauth_grants SET session_id = '' WHERE sub = ? AND session_id = ? AND offline = 1 AND (code_used_at > 0 OR device_used_at > 0)", user, session); err != nil {
 		return err
 	}
 	return p.endGrants(ctx, tx, "session", "sub = ? AND session_id = ?", user, session)
@@ -104,6 +106,18 @@ func (p *Provider) RevokeUserTx(ctx context.Context, tx *store.Tx, user string) 
 		return err
 	}
 	return p.endGrants(ctx, tx, "user", "sub = ? AND kind = 'user'", user)
+}
+
+// RevokeOthersTx is RevokeUserTx but for what lives and ends with one session: the
+// user stays there with a new password. What was given for longer ends there too.
+func (p *Provider) RevokeOthersTx(ctx context.Context, tx *store.Tx, user, session string) error {
+	if session == "" {
+		return p.RevokeUserTx(ctx, tx, user)
+	}
+	if err := p.enqueueLogouts(ctx, tx, "sub = ? AND kind = 'user' AND session_id <> ?", user, session); err != nil {
+		return err
+	}
+	return p.endGrants(ctx, tx, "user", "sub = ? AND kind = 'user' AND (session_id <> ? OR offline = 1)", user, session)
 }
 
 // ForgetUserTx ends and removes all that is kept of a user, for an account that is

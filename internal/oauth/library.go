@@ -125,7 +125,12 @@ func (p *Provider) verifySecret(ctx context.Context, _, presented string) error 
 // assertion and proof: each is stored under what it belongs to.
 func consumeJTI(ctx context.Context, jti string) error {
 	c := callOf(ctx)
-	if jti != "" && (jti == c.assertion.id || c.proof != nil && jti == c.proof.ID) {
+	switch {
+	case jti == "":
+	case jti == c.assertion.id:
+		c.assertion.held = true // it is asked for after the signature
+		return nil
+	case c.proof != nil && jti == c.proof.ID:
 		return nil
 	}
 	return errors.New("the id was not taken")

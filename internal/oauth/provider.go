@@ -59,7 +59,8 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	return p, nil
 }
 
-// Reload puts another map in force, or leaves the one that is and says why.
+// Reload puts another map in force, or leaves the one that is and says why. What
+// clients were granted that it has no more ends.
 // Requests under way end under the map with which they began.
 func (p *Provider) Reload(z *zone.Zone) error {
 	clients, err := p.ofMap(z)
@@ -73,7 +74,8 @@ func (p *Provider) Reload(z *zone.Zone) error {
 	if st.discovery, err = p.metadata(st); err != nil {
 		return fmt.Errorf("oauth: %w", err)
 	}
-	p.state.Store(st)
+	before := p.state.Swap(st)
+	p.endRemoved(before, st)
 	return nil
 }
 

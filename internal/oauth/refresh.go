@@ -48,6 +48,9 @@ func (s *stores) GrantByRefreshToken(ctx context.Context, token string) (*goidc.
 	if err != nil {
 		return nil, s.missing(ctx, err)
 	}
+	if redeems && g.narrow(c.client) != nil {
+		return nil, goidc.ErrNotFound
+	}
 	out := g.library(s.p.Issuer)
 	out.RefreshToken, out.RefreshTokenExpiresAt = token, secondsOf(t.expires)
 	if !redeems {

@@ -77,6 +77,17 @@ func (p *Provider) AddClient(ctx context.Context, n NewClient) (secret string, e
 		if count >= maxClients {
 			return problem.WithDetail(problem.AdminConflict, fmt.Sprintf("there are %d clients", count))
 		}
+		var taken int
+		err := tx.QueryRow(ctx, "SELECT 1 FROM oauth_clients WHERE id = ?", c.ID).Scan(&taken)
+		if err == nil {
+			return problem.WithDetail(problem.AdminConflict, "there is a client of this id")
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err := p.endClient(ctx, tx, c.ID); err != nil { // of a map that had the id before
+			return err
+		}
 		added, err := tx.Exec(ctx, `INSERT INTO oauth_clients (id, kind, record, keys, secret, created_at) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO NOTHING`, c.ID, c.Kind, string(record), string(n.Keys), sum, store.Micros(p.now()))
 		if err == nil && added == 0 {
@@ -111,29 +122,6 @@ func (p *Provider) RotateSecret(ctx context.Context, id string, overlap time.Dur
 		return "", answer(err)
 	}
 	return secret, nil
-}
-
-// RemoveClient ends a client of the command line with all that it was granted.
-// Reason: admin.unknown.
-func (p *Provider) RemoveClient(ctx context.Context, id string) error {
-	err := p.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		n, err := tx.Exec(ctx, "DELETE FROM oauth_clients WHERE id = ?", id)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return problem.New(problem.AdminUnknown, nil)
-		}
-		for _, statement := range []string{"DELETE FROM oauth_consents WHERE client_id = ?", "DELETE FROM oauth_requests WHERE client_id = ?",
-			"DELETE FROM oauth_logouts WHERE client_id = ?"} {
-			if _, err := tx.Exec(ctx, statement, id); err != nil {
-				return err
-			}
-		}
-		return p.endGrants(ctx, tx, "client", "client_id = ?", id)
-	})
-	p.forgetOrigins()
-	return answer(err)
 }
 
 // Clients lists those of the map and of the command line, by id.

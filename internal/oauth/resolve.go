@@ -65,6 +65,9 @@ func (p *Provider) Resolve(ctx context.Context, token string) (Resolved, error) 
 		t.Session = ""
 	}
 	t.Scopes = sorted(fields(scopes))
+	if c := p.state.Load().clients[t.Client]; c != nil {
+		t.Scopes = c.may(t.Scopes)
+	}
 	return t, nil
 }
 

@@ -126,6 +126,9 @@ func (s *stores) grantByAuthCode(ctx context.Context, code string) (*goidc.Grant
 	if err != nil {
 		return nil, err
 	}
+	if g.narrow(callOf(ctx).client) != nil {
+		return nil, goidc.ErrNotFound
+	}
 	out := s.redeemed(ctx, g, g.codeUsed != 0)
 	out.AuthCode = code
 	return out, nil
@@ -147,6 +150,9 @@ func (s *stores) grantByDeviceCode(ctx context.Context, code string) (*goidc.Gra
 	g, err := s.grant(ctx, "device_hash = ?", hashOf(code))
 	if err != nil {
 		return nil, err
+	}
+	if g.narrow(c.client) != nil {
+		return nil, goidc.ErrNotFound
 	}
 	out := s.redeemed(ctx, g, g.deviceUsed != 0)
 	out.DeviceCode = code

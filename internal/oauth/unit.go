@@ -119,11 +119,12 @@ func (u *unit) saveRequest(as *goidc.AuthnSession, kind string) {
 	u.request, u.kind = &as2, kind
 }
 
-// commit writes the unit. authenticated says that the client has shown who it is:
-// only then its assertion counts as used.
+// commit writes the unit. authenticated says that the client was not refused as
+// one that did not show who it is: its assertion counts as used then, if it was
+// looked at at all.
 func (p *Provider) commit(ctx context.Context, c *call, authenticated bool) error {
 	u := c.unit
-	used := authenticated && c.assertion.id != ""
+	used := authenticated && c.assertion.held
 	if u.request == nil && len(u.grants) == 0 && u.token == nil && u.reused == "" && !used {
 		return nil
 	}

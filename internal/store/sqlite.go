@@ -42,13 +42,8 @@ func openSQLite(ctx context.Context, path string, busy time.Duration, files fs.F
 		return nil, err
 	}
 	var e sqlEngine
-	if e.writer, err = sql.Open("sqlite", sqliteDSN(path, busy, false)); err != nil {
-		return nil, fmt.Errorf("store: open %s: %w", path, err)
-	}
-	if e.readers, err = sql.Open("sqlite", sqliteDSN(path, busy, true)); err != nil {
-		_ = e.writer.Close()
-		return nil, fmt.Errorf("store: open %s: %w", path, err)
-	}
+	e.writer = sql.OpenDB(preparing{&sqlite.Driver{}, sqliteDSN(path, busy, false), "BEGIN IMMEDIATE"})
+	e.readers = sql.OpenDB(preparing{&sqlite.Driver{}, sqliteDSN(path, busy, true), "BEGIN"})
 	db := &DB{engine: &e, dialect: dialect{
 		kind:     sqliteKind,
 		alone:    true,
@@ -59,7 +54,8 @@ func openSQLite(ctx context.Context, path string, busy time.Duration, files fs.F
 			_ = db.Close()
 		}
 	}()
-	// SQLite has one writer at a time: queueing for it here is fair and ends
+	// A write transaction has the lock from its start (IMMEDIATE): it cannot fail half
+	// way for want of it. SQLite has one writer at a time: queueing for it here is fair and ends
 	// with the context, queueing at its lock is neither.
 	pools(e.writer, 1)
 	pools(e.readers, max(4, 2*runtime.GOMAXPROCS(0)))
@@ -85,12 +81,11 @@ func pools(pool *sql.DB, n int) {
 func sqliteDSN(path string, busy time.Duration, reader bool) string {
 	q := url.Values{
 		"_busy_timeout": {strconv.FormatInt(busy.Milliseconds(), 10)},
-		"_journal_mode": {"WAL"},       // readers and the writer do not wait for each other
-		"_synchronous":  {"FULL"},      // a commit is on disk when it returns (WAL alone could lose the last ones with the power)
-		"_foreign_keys": {"on"},        // SQLite's default is off
-		"_txlock":       {"immediate"}, // a write transaction has the lock from its start: it cannot fail half way for want of it
-		"_dqs":          {"0"},         // a misspelt "column" is an error, not a string
-		"_defensive":    {"1"},         // no statement can damage the file
+		"_journal_mode": {"WAL"},  // readers and the writer do not wait for each other
+		"_synchronous":  {"FULL"}, // a commit is on disk when it returns (WAL alone could lose the last ones with the power)
+		"_foreign_keys": {"on"},   // SQLite's default is off
+		"_dqs":          {"0"},    // a misspelt "column" is an error, not a string
+		"_defensive":    {"1"},    // no statement can damage the file
 		"_pragma": {
 			"trusted_schema(0)",            // a tampered schema cannot call functions
 			"cell_size_check(1)",           // damage is noticed when it is read

@@ -18,7 +18,6 @@ CREATE INDEX flows_user_id ON flows (user_id, kind);
 ALTER TABLE users ADD COLUMN name TEXT NOT NULL DEFAULT '';          -- how the user wants to be called
 ALTER TABLE users ADD COLUMN locale TEXT NOT NULL DEFAULT '';        -- language of pages and letters; empty: the browser's
 ALTER TABLE users ADD COLUMN delete_at INTEGER NOT NULL DEFAULT 0;   -- when the account is to be deleted; 0: it is not
-ALTER TABLE users ADD COLUMN admin_at INTEGER NOT NULL DEFAULT 0;    -- since when the account administers the zone; 0: it does not
 
 CREATE INDEX users_delete_at ON users (delete_at) WHERE delete_at > 0;
 

@@ -176,7 +176,7 @@ func TestOpenIDEnds(t *testing.T) {
 			}
 		}, "200 good", "auth.revoked invalid_grant"},
 		{"sessions revoked", func(z *zoned, u account, _ string) { z.must("session", "revoke", u.Email) }, "auth.revoked invalid_grant", "auth.revoked invalid_grant"},
-		{"removed", func(z *zoned, u account, _ string) { z.must("user", "remove", u.Email) }, "auth.invalid invalid_grant", "auth.invalid invalid_grant"},
+		{"removed", func(z *zoned, u account, _ string) { z.must("user", "remove", u.Email) }, "auth.revoked invalid_grant", "auth.revoked invalid_grant"},
 	} {
 		t.Run(end.name, func(t *testing.T) {
 			z := z.in(t)

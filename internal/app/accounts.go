@@ -107,7 +107,12 @@ func site(z *zone.Zone) (rpID string, origins []string) {
 	if rpID, _ = factor.Site(z.Name, []string{z.Identity.URL}); rpID == "" {
 		return factor.Site(z.Name, bases(z))
 	}
-	return factor.Site(rpID, bases(z))
+	for _, base := range bases(z) {
+		if of, origin := factor.Site(rpID, []string{base}); of == rpID {
+			origins = append(origins, origin...)
+		}
+	}
+	return rpID, origins
 }
 
 // bases are the origins at which browsers meet the account service: the one that

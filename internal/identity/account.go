@@ -90,7 +90,6 @@ func (id *Identity) accountPage(w http.ResponseWriter, r *http.Request) error {
 	if !page.WantsPage(r) {
 		return page.WriteJSON(w, http.StatusOK, f.answer())
 	}
-	r = id.own(r, a)
 	v := id.accountView(r, f)
 	v.Notice = doneOf(r.URL.Query().Get("notice"))
 	return id.pages.Write(w, r, 0, v, nil)

@@ -50,7 +50,7 @@ func (id *Identity) deletePage(w http.ResponseWriter, r *http.Request) error {
 		return page.Redirect(w, page.AccountPath)
 	}
 	v := page.Delete{Email: a.Email, At: id.clock().Add(deleteGrace), Days: int(deleteGrace / (24 * time.Hour))}
-	return id.pages.Write(w, id.own(r, a), 0, v, nil)
+	return id.pages.Write(w, r, 0, v, nil)
 }
 
 // scheduleDelete is POST /auth/delete: all that acts for the user ends now, the

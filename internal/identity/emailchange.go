@@ -26,7 +26,7 @@ func (id *Identity) emailPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return id.pages.Write(w, id.own(r, a), 0, page.Email{Email: a.Email}, nil)
+	return id.pages.Write(w, r, 0, page.Email{Email: a.Email}, nil)
 }
 
 // changeEmail is POST /auth/email: 202 for every address, taken or not. The account
@@ -46,11 +46,11 @@ func (id *Identity) changeEmail(w http.ResponseWriter, r *http.Request) error {
 		email = typed(email)
 	}
 	if err = id.askToMove(r, a, email); err == nil {
-		return id.sent(w, id.own(r, a), media, flowEmail, email)
+		return id.sent(w, r, media, flowEmail, email)
 	}
 	if media == page.Form && page.WantsPage(r) && page.Redo(err) {
 		id.pages.LogFailure(r, err)
-		return id.pages.Write(w, id.own(r, a), 0, page.Email{Email: a.Email, New: email}, page.RefusalOf(err))
+		return id.pages.Write(w, r, 0, page.Email{Email: a.Email, New: email}, page.RefusalOf(err))
 	}
 	return err
 }

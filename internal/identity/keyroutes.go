@@ -47,11 +47,11 @@ func (id *Identity) listKeys(w http.ResponseWriter, r *http.Request) error {
 		return problem.New(problem.RouteUnknown, nil)
 	}
 	if page.WantsPage(r) {
-		_, a, err := id.freshCaller(w, r)
+		_, _, err := id.freshCaller(w, r)
 		if err != nil {
 			return err
 		}
-		return id.pages.Write(w, id.own(r, a), 0, id.newKeyView(nil), nil)
+		return id.pages.Write(w, r, 0, id.newKeyView(nil), nil)
 	}
 	_, a, err := id.callersAccount(w, r)
 	if err != nil {
@@ -110,12 +110,12 @@ func (id *Identity) createKey(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil && media == page.Form && page.WantsPage(r) && page.Redo(err) {
 		id.pages.LogFailure(r, err)
-		return id.pages.Write(w, id.own(r, a), 0, id.newKeyView(v), page.RefusalOf(err))
+		return id.pages.Write(w, r, 0, id.newKeyView(v), page.RefusalOf(err))
 	}
 	if err != nil {
 		return unavailable(r.Context(), err)
 	}
-	return id.showKey(w, id.own(r, a), http.StatusCreated, k, secret)
+	return id.showKey(w, r, http.StatusCreated, k, secret)
 }
 
 // daysOf reads a life in days; empty is what the keys do without one.
@@ -151,7 +151,7 @@ func (id *Identity) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unavailable(r.Context(), err)
 	}
-	return id.showKey(w, id.own(r, a), http.StatusOK, k, secret)
+	return id.showKey(w, r, http.StatusOK, k, secret)
 }
 
 // revokeKey is POST /auth/keys/{id}/revoke.
@@ -205,7 +205,7 @@ func (id *Identity) addSigning(w http.ResponseWriter, r *http.Request) error {
 		return page.Redirect(w, page.AccountPath+"?notice=done")
 	}
 	v2 := page.KeyMade{ID: s.ID, Name: s.Algorithm, Secret: string(secret), Signing: true, Expires: s.Expires}
-	return id.pages.Write(w, id.own(r, a), http.StatusCreated, v2, nil)
+	return id.pages.Write(w, r, http.StatusCreated, v2, nil)
 }
 
 // removeSigning is POST /auth/keys/{id}/signing/{signing}/revoke.

@@ -53,7 +53,7 @@ func (id *Identity) passwordPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return id.pages.Write(w, id.own(r, a), 0, page.Password{Email: a.Email, Current: a.password != "", MinLength: leastOf(held.Any())}, nil)
+	return id.pages.Write(w, r, 0, page.Password{Email: a.Email, Current: a.password != "", MinLength: leastOf(held.Any())}, nil)
 }
 
 // recovering returns the account that a letter's link lets choose a new password,

@@ -113,7 +113,8 @@ func (id *Identity) revokeOthers(w http.ResponseWriter, r *http.Request) error {
 	return page.WriteJSON(w, http.StatusOK, revokedJSON{Revoked: n})
 }
 
-// callersAccount returns the account of the caller as it is now.
+// callersAccount returns the account of the caller as it is now; the request goes on
+// in its language.
 func (id *Identity) callersAccount(w http.ResponseWriter, r *http.Request) (*policy.Principal, account, error) {
 	p, err := caller(r)
 	if err != nil {
@@ -125,6 +126,9 @@ func (id *Identity) callersAccount(w http.ResponseWriter, r *http.Request) (*pol
 			clearCookie(w)
 		}
 		err = problem.New(problem.AuthRevoked, nil)
+	}
+	if err == nil {
+		*r = *id.own(r, a) // for whatever answers it, refusals too
 	}
 	return p, a, err
 }

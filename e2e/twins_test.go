@@ -107,7 +107,6 @@ func overTwins() []func(*testing.T) {
 		TestForgedInsideNames, TestNamesOfARequest, TestAnswersTellNothingOfTheInside,
 		TestNotEnforcedIsClosed, TestBadMapIsRefusedWhole,
 		TestOutsideIssuer, TestOutsideIssuerBounds,
-		TestPages, TestBrowserComplains,
 		TestReloadOnChange, TestReloadStreams, TestReloadInner, TestReloadMended, TestReloadGainsSidecar,
 		TestRevocationIsImmediate, TestDisabledAndRemovedUsersCannotLogIn,
 		TestShop, TestShopAsService, TestShopChain, TestLegacyHole, TestShopAttack,

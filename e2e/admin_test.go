@@ -176,7 +176,8 @@ func TestOnlyDeclaredRoutesAnswer(t *testing.T) {
 	up := startUpstream(t, nil)
 	z := startZone(t, adminMap, map[string]string{"plain": up.address})
 	declared := map[string][]string{
-		"public":  {"/open", "/things/x", "/auth/login", "/auth/me", "/auth/sessions", "/auth/style.css", "/auth/icon.svg"},
+		"public": {"/open", "/things/x", "/auth/login", "/auth/me", "/auth/sessions", "/auth/style.css", "/auth/icon.svg", "/auth/keys", "/auth/password",
+			"/oauth/authorize", "/oauth/token", "/.well-known/jwks.json"},
 		"partner": {"/partner"},
 	}
 	paths := []string{"/open", "/things/x", "/partner"}

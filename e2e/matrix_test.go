@@ -33,7 +33,7 @@ services:
       GET /machine: {allow: client, scopes: [read]}
       GET /inside: service
       GET /mixed: {allow: [user, service]}
-      GET /soon: {allow: user, mfa: true}
+      GET /soon: {allow: user, once: true}
       GET /elsewhere: {allow: user, listener: partner}
 `
 

@@ -35,8 +35,7 @@ func (a *administration) routes(s *adminSocket) {
 	s.handle("POST /v1/users/{user}/roles/revoke", a.changeRoles((*identity.Identity).RevokeRoles))
 	s.handle("GET /v1/users/{user}/sessions", a.listSessions)
 	s.handle("DELETE /v1/users/{user}/sessions", a.onUser(func(ctx context.Context, user string) error {
-		_, err := a.sessions.RevokeAll(ctx, user, "")
-		return err
+		return a.identity().EndAll(ctx, user)
 	}))
 	s.handle("DELETE /v1/users/{user}/sessions/{session}", a.revokeSession)
 	a.keyRoutes(s)

@@ -206,17 +206,17 @@ func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := s.openID.Reload(z); err != nil {
-		return err
-	}
 	if z.Control != "" && s.control == nil {
 		// It answers no service that is not in the map in force.
 		if s.control, err = s.newInnerSide(ctx, s.zone(), z.Control, o); err != nil {
 			return err
 		}
 	}
-	if err := s.gateway.Reload(z, sourcesOf(certificates), append(localsOf(z, account), openIDLocals(z, s.openID)...)); err != nil {
+	if err := s.openID.Reload(z); err != nil {
 		return err
+	}
+	if err := s.gateway.Reload(z, sourcesOf(certificates), append(localsOf(z, account), openIDLocals(z, s.openID)...)); err != nil {
+		return errors.Join(err, s.openID.Reload(s.zone())) // a defect: the map was checked
 	}
 	s.useIssuers(issuers)
 	s.accounts.factors, s.accounts.broker = factors, others
@@ -243,8 +243,8 @@ func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
 		}
 	}
 	before := s.zone()
-	s.current.Store(z)                                                  // last: what status tells is in force
-	if !slices.Equal(apikey.UserScopes(before), apikey.UserScopes(z)) { // what keys of users may is remembered by the map before
+	s.current.Store(z)                                                                                                                     // last: what status tells is in force
+	if !slices.Equal(apikey.UserScopes(before), apikey.UserScopes(z)) || !reflect.DeepEqual(before.Identity.Clients, z.Identity.Clients) { // what keys and tokens may is remembered by the map before
 		s.forget(store.Revocation{Kind: store.KindAll})
 	}
 	return nil

@@ -80,6 +80,12 @@ func (t *trip) localRequest() *http.Request {
 	return r
 }
 
+// answersOrigins reports whether the handler itself judges which pages of other
+// origins may read its answers.
+func (t *trip) answersOrigins() bool {
+	return t.route != nil && t.route.local != nil && t.route.local.Raw
+}
+
 func setsOurs(cookies []string) bool {
 	for _, c := range cookies {
 		if strings.HasPrefix(c, sessionCookie+"=") {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
@@ -24,7 +25,7 @@ func (g *Gateway) reply(t *trip, status int, h http.Header, body []byte) {
 	}
 	out := t.w.Header()
 	for name, values := range h {
-		if passesOutward(name) {
+		if passesOutward(name) || t.answersOrigins() && strings.HasPrefix(name, "Access-Control-") {
 			out[name] = values
 		}
 	}

@@ -104,14 +104,14 @@ func (id *Identity) bump(ctx context.Context, t tx, user string) error {
 	return id.revokeSubject(ctx, t, user)
 }
 
-// endAll ends all sessions of a user but one, what is under way, and, when none
-// is spared, what was granted without a session.
+// endAll ends all sessions of a user but one, what is under way, and what was
+// granted to programs but for what hangs on the session that is spared.
 func (id *Identity) endAll(ctx context.Context, t tx, user, except string) error {
 	if _, err := id.sessions.RevokeAllTx(ctx, t.whole(), user, except); err != nil {
 		return err
 	}
-	if err := id.flows.End(ctx, t.whole(), user); err != nil || except != "" || id.config.Ended == nil {
+	if err := id.flows.End(ctx, t.whole(), user); err != nil || id.config.Ended == nil {
 		return err
 	}
-	return id.config.Ended(ctx, t.whole(), user, "")
+	return id.config.Ended(ctx, t.whole(), user, except)
 }

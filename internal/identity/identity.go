@@ -33,10 +33,10 @@ type Config struct {
 	Broker Broker // nil: there are no other providers
 	Keys   Keys   // nil: users have no API keys
 	Grants Grants // nil: there are no OAuth clients
-	// Ended is called in the transaction that ends all sessions of a user for good
-	// (session is then empty): what was granted without a session must end too. One
+	// Ended is called in the transaction that ends all sessions of a user but one
+	// (spared; empty: all): what was granted without a session must end too. One
 	// session that ends is told by the sessions themselves. nil: nobody is told.
-	Ended func(ctx context.Context, tx *store.Tx, user, session string) error
+	Ended func(ctx context.Context, tx *store.Tx, user, spared string) error
 
 	Base    string           // where the pages are: https://HOST[:PORT]
 	Clock   func() time.Time // nil: time.Now

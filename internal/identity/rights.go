@@ -72,6 +72,17 @@ func (id *Identity) changeRoles(ctx context.Context, user string, change func(ha
 	})
 }
 
+// EndAll signs a user out everywhere: all sessions, what is under way, and what
+// programs were granted.
+func (id *Identity) EndAll(ctx context.Context, user string) error {
+	return id.db.change(ctx, func(ctx context.Context, t tx) error {
+		if err := id.revokeSubject(ctx, t, user); err != nil {
+			return err
+		}
+		return id.endAll(ctx, t, user, "")
+	})
+}
+
 // SetDisabled closes an account, with all its sessions, or opens it again.
 func (id *Identity) SetDisabled(ctx context.Context, user string, disabled bool) error {
 	at := int64(0)

@@ -18,22 +18,14 @@ services:
         tables: {orders: {rights: [select], fields: {iban: secret}}}
     routes:
       GET /now: anonymous
-      GET /mfa: {allow: user, mfa: true}
-      GET /age: {allow: user, max_age: 15min}
       POST /once: {allow: user, once: true}
       POST /upload: {allow: user, upload: {types: [application/pdf], size: 1MiB}}
-      POST /signed: {allow: key, scopes: [s], signed: true}
       GET /proof: {allow: anonymous, proof: signature}
       GET /mac: {allow: anonymous, proof: mac}
   proven:
     upstream: http://@proven@
     proof: signature
     routes: {GET /proven: anonymous}
-identity:
-  password: {max_age: 90d}
-  theme: theme
-  providers: {google: {kind: oidc, issuer: https://accounts.google.com, client_id: id, client_secret: {file: google.secret}}}
-  clients: [{id: app, redirect_uris: ["https://app.example/cb"], kind: public}]
 traffic: {windows: {peak: 50/1min}, action: block}
 export: [{syslog: "udp://127.0.0.1:514"}]
 `
@@ -50,8 +42,7 @@ func TestNotEnforcedIsClosed(t *testing.T) {
 	}
 	z.start()
 	said := z.stderr.String()
-	for _, key := range []string{"mfa", "max_age", "once", "upload", "signed", `routes["GET /proof"].proof`, `routes["GET /mac"].proof`, "services.proven.proof", "egress", "services.plain.data",
-		"identity.password", "identity.theme", "identity.providers", "identity.clients", "traffic", "export[0].syslog"} {
+	for _, key := range []string{"once", "upload", `routes["GET /proof"].proof`, `routes["GET /mac"].proof`, "services.proven.proof", "egress", "services.plain.data", "traffic", "export[0].syslog"} {
 		escaped := strings.ReplaceAll(key, `"`, `\"`)
 		if !strings.Contains(out, key) {
 			t.Errorf("check does not tell of %s:\n%s", key, out)
@@ -61,7 +52,7 @@ func TestNotEnforcedIsClosed(t *testing.T) {
 		}
 	}
 	alice, key := z.login(z.addUser("alice@shop.example")), z.createKey("k", "--scope", "s")
-	for _, path := range []string{"GET /mfa", "GET /age", "POST /once", "POST /upload", "POST /signed", "GET /proof", "GET /mac", "GET /proven"} {
+	for _, path := range []string{"POST /once", "POST /upload", "GET /proof", "GET /mac", "GET /proven"} {
 		method, path, _ := strings.Cut(path, " ")
 		for who, header := range map[string]call{"nobody": {}, "a user": {bearer: alice}, "a key": {bearer: key.Key}} {
 			header.method, header.path = method, path
@@ -83,11 +74,10 @@ func TestWhatStopsServe(t *testing.T) {
 	t.Parallel()
 	base := strings.Replace(trapsMap, "@plain@", "127.0.0.1:9", 1)
 	for name, change := range map[string][2]string{
-		"acme":                  {`public: {address: "@public@"}`, `public: {address: "@public@", certificate: acme}`},
-		"https without a door":  {"upstream: http://127.0.0.1:9", "upstream: https://127.0.0.1:9001"},
-		"postgres":              {"\nservices:", "\nstore: {postgres: {file: pg.url}}\nservices:"},
-		"identity.mfa required": {"\nservices:", "\nidentity: {mfa: required}\nservices:"},
-		"policies":              {"\nservices:", "\npolicies: [policies/*.cedar]\nservices:"},
+		"acme":                 {`public: {address: "@public@"}`, `public: {address: "@public@", certificate: acme}`},
+		"https without a door": {"upstream: http://127.0.0.1:9", "upstream: https://127.0.0.1:9001"},
+		"postgres":             {"\nservices:", "\nstore: {postgres: {file: pg.url}}\nservices:"},
+		"policies":             {"\nservices:", "\npolicies: [policies/*.cedar]\nservices:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -32,7 +32,7 @@ services:
       GET /wide/partner: {allow: anonymous, listener: plainpartner}
       GET /wide/{id}/edit: {allow: anonymous, listener: plainpartner}
       GET /wide/inside: service
-      GET /wide/locked: {allow: user, mfa: true}
+      GET /wide/locked: {allow: user, once: true}
 `
 
 func startDoors(t *testing.T) (*zoned, *upstream, ca) {

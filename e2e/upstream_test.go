@@ -161,9 +161,3 @@ func (u *upstream) of(id string) (list []received) {
 	}
 	return list
 }
-
-// policyBreaker answers with a page that does what its policy forbids.
-func policyBreaker(c net.Conn, _ received) {
-	const page = `<!doctype html><title>x</title><h1 style="color:red">x</h1><script>console.error(1)</script>`
-	_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Security-Policy: default-src 'none'\r\nContent-Length: %d\r\n\r\n%s", len(page), page)
-}

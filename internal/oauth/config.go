@@ -106,7 +106,10 @@ func (c *Config) complete() error {
 	}
 	if c.Client == nil {
 		c.Client = &http.Client{
-			Timeout:       10 * time.Second,
+			Timeout: 10 * time.Second,
+			// Logouts are rare: a connection that is kept is mostly one that the client
+			// has closed when the next one comes. Nothing of the environment leads astray.
+			Transport:     &http.Transport{DisableKeepAlives: true, ForceAttemptHTTP2: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}

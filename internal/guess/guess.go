@@ -22,8 +22,8 @@ import (
 var (
 	strangers = []zone.Rate{{Count: 45, Window: time.Hour}, {Count: 200, Window: 24 * time.Hour}}                                       // at one account, from all unknown networks
 	stranger  = []zone.Rate{{Count: 8, Window: 5 * time.Minute}, {Count: 16, Window: time.Hour}, {Count: 40, Window: 24 * time.Hour}}   // one network at one account
-	owner     = []zone.Rate{{Count: 10, Window: 5 * time.Minute}, {Count: 25, Window: time.Hour}, {Count: 60, Window: 24 * time.Hour}}  // a known device or network
-	spray     = []zone.Rate{{Count: 120, Window: 10 * time.Minute}, {Count: 1000, Window: 24 * time.Hour}}                              // one unknown network at all accounts
+	owner     = []zone.Rate{{Count: 10, Window: 5 * time.Minute}, {Count: 25, Window: time.Hour}, {Count: 60, Window: 24 * time.Hour}}  // a known device
+	spray     = []zone.Rate{{Count: 120, Window: 10 * time.Minute}, {Count: 1000, Window: 24 * time.Hour}}                              // one network at all accounts
 	everyone  = []zone.Rate{{Count: 1200, Window: time.Minute}}                                                                         // all unknown networks at all accounts
 	second    = []zone.Rate{{Count: 10, Window: 15 * time.Minute}, {Count: 20, Window: time.Hour}, {Count: 50, Window: 24 * time.Hour}} // second factors of one account, all kinds together
 	letters   = []zone.Rate{{Count: 3, Window: 15 * time.Minute}, {Count: 10, Window: 24 * time.Hour}}                                  // to one mailbox
@@ -65,6 +65,10 @@ type Attempt struct {
 // Begin admits a guess of the password of an account, or says when to come back:
 // limit.rate. device is what the cookie of a known device holds, or empty.
 // Without the counters nothing is let through: limit.unavailable.
+//
+// Guesses from a known network are bounded like those from every network, so that
+// whoever shares it, behind the one address of an office, cannot tell by the bounds
+// who has an account. They are only not held up by what strangers do elsewhere.
 func (g *Guesses) Begin(ctx context.Context, account string, client netip.Addr, device string) (Attempt, error) {
 	a := g.attempt(account, client, device)
 	name, from := g.name("account", account), Network(client).String()
@@ -76,11 +80,14 @@ func (g *Guesses) Begin(ctx context.Context, account string, client netip.Addr, 
 		return Attempt{}, err
 	}
 	source := a.source + " " + epoch
-	if a.Known {
+	if a.network == "" {
 		return a, g.take(ctx, bound{"owner", source, owner})
 	}
-	return a, g.take(ctx, bound{"stranger", source, stranger}, bound{"spray", g.name("spray", from), spray},
-		bound{"strangers", name, strangers}, bound{"everyone", "", everyone})
+	bounds := []bound{{"stranger", source, stranger}, {"spray", g.name("spray", from), spray}}
+	if !a.Known {
+		bounds = append(bounds, bound{"strangers", name, strangers}, bound{"everyone", "", everyone})
+	}
+	return a, g.take(ctx, bounds...)
 }
 
 // Remember is Succeeded for a login that guessed at nothing, such as one by passkey:

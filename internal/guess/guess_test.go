@@ -224,6 +224,27 @@ func TestRemember(t *testing.T) {
 	}
 }
 
+// TestSharedNetwork: who shares a network with the owner of an account is told the
+// same of that account and of one that there is not, for one and for many.
+func TestSharedNetwork(t *testing.T) {
+	w := newWorld(t)
+	const office = "198.51.100.7"
+	home, ok := w.begin(victim, office, "")
+	if !ok {
+		t.Fatal("positive control: the first login is refused")
+	}
+	w.succeed(home)
+	for n := range 200 {
+		_, known := w.begin(victim, office, "")
+		_, unknown := w.begin("nobody@shop.example", office, "")
+		if known != unknown {
+			t.Fatalf("guess %d: known %v, unknown %v", n, known, unknown)
+		}
+		w.begin(fmt.Sprintf("user%d@shop.example", n), office, "")
+		w.now = w.now.Add(time.Minute)
+	}
+}
+
 func TestSpray(t *testing.T) {
 	w := newWorld(t)
 	looked := 0

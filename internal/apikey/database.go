@@ -2,9 +2,7 @@ package apikey
 
 import (
 	"context"
-	"errors"
 
-	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
 )
 
@@ -33,27 +31,9 @@ type database interface {
 type sqlDatabase struct{ db *store.DB }
 
 func (s sqlDatabase) change(ctx context.Context, fn func(context.Context, tx) error) error {
-	return unavailable(ctx, s.db.Tx(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, storeTx{t}) }))
+	return store.Refusal(ctx, s.db.Tx(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, storeTx{t}) }))
 }
 
 func (s sqlDatabase) view(ctx context.Context, fn func(context.Context, tx) error) error {
-	return unavailable(ctx, s.db.View(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, storeTx{t}) }))
-}
-
-// unavailable gives an error of the store its reason: without the store nobody
-// is let in. Errors that have a reason keep it.
-func unavailable(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*problem.Error](err); ok {
-		return err
-	}
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return problem.New(problem.ClientClosed, err)
-	case errors.Is(err, store.ErrUnavailable), ctx.Err() != nil:
-		return problem.New(problem.AuthUnavailable, err)
-	}
-	return problem.New(problem.InternalError, err)
+	return store.Refusal(ctx, s.db.View(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, storeTx{t}) }))
 }

@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"sallyport.dev/internal/store"
+
 	"context"
 	"net/http"
 	"slices"
@@ -57,12 +59,12 @@ func (id *Identity) facts(r *http.Request, p *policy.Principal, a account) (f fa
 	}
 	if id.keys != nil {
 		if f.keys, err = id.keys.ListKeys(r.Context(), a.ID); err != nil {
-			return f, unavailable(r.Context(), err)
+			return f, store.Refusal(r.Context(), err)
 		}
 	}
 	if id.grants != nil {
 		if f.grants, err = id.grants.Grants(r.Context(), a.ID); err != nil {
-			return f, unavailable(r.Context(), err)
+			return f, store.Refusal(r.Context(), err)
 		}
 	}
 	return f, nil

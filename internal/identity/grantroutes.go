@@ -5,6 +5,7 @@ import (
 
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/store"
 )
 
 func (id *Identity) grantRoutes() []Route {
@@ -29,7 +30,7 @@ func (id *Identity) listGrants(w http.ResponseWriter, r *http.Request) error {
 	if id.grants != nil {
 		list, err := id.grants.Grants(r.Context(), a.ID)
 		if err != nil {
-			return unavailable(r.Context(), err)
+			return store.Refusal(r.Context(), err)
 		}
 		for _, g := range list {
 			answer.Grants = append(answer.Grants, grantAnswer(g))
@@ -52,7 +53,7 @@ func (id *Identity) revokeGrant(w http.ResponseWriter, r *http.Request) error {
 		return problem.New(problem.AccountUnknown, nil)
 	}
 	if err := id.grants.RevokeGrant(r.Context(), a.ID, r.PathValue("client")); err != nil {
-		return unavailable(r.Context(), err)
+		return store.Refusal(r.Context(), err)
 	}
 	return id.done(w, r, "grant_revoked")
 }

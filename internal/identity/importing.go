@@ -102,7 +102,7 @@ func (id *Identity) readUsers(ctx context.Context, file io.Reader, format string
 			return errImport{fmt.Sprintf("the file has more than %d rows: split it", importRows)}
 		}
 		if err := ctx.Err(); err != nil {
-			return unavailable(ctx, err)
+			return store.Refusal(ctx, err)
 		}
 		u, err := id.importUser(row)
 		if err != nil {

@@ -59,7 +59,7 @@ func (id *Identity) listKeys(w http.ResponseWriter, r *http.Request) error {
 	}
 	list, err := id.keys.ListKeys(r.Context(), a.ID)
 	if err != nil {
-		return unavailable(r.Context(), err)
+		return store.Refusal(r.Context(), err)
 	}
 	answer := struct {
 		Keys   []keyJSON `json:"keys"`
@@ -113,7 +113,7 @@ func (id *Identity) createKey(w http.ResponseWriter, r *http.Request) error {
 		return id.pages.Write(w, r, 0, id.newKeyView(v), page.RefusalOf(err))
 	}
 	if err != nil {
-		return unavailable(r.Context(), err)
+		return store.Refusal(r.Context(), err)
 	}
 	return id.showKey(w, r, http.StatusCreated, k, secret)
 }
@@ -149,7 +149,7 @@ func (id *Identity) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	}
 	k, secret, err := id.keys.RotateKey(r.Context(), a.ID, r.PathValue("id"))
 	if err != nil {
-		return unavailable(r.Context(), err)
+		return store.Refusal(r.Context(), err)
 	}
 	return id.showKey(w, r, http.StatusOK, k, secret)
 }
@@ -164,7 +164,7 @@ func (id *Identity) revokeKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := id.keys.RevokeKey(r.Context(), a.ID, r.PathValue("id")); err != nil {
-		return unavailable(r.Context(), err)
+		return store.Refusal(r.Context(), err)
 	}
 	return id.done(w, r, "key_revoked")
 }
@@ -197,7 +197,7 @@ func (id *Identity) addSigning(w http.ResponseWriter, r *http.Request) error {
 	s, secret, err := id.keys.AddSigningKey(r.Context(), a.ID, r.PathValue("id"), v["algorithm"], v["public_key"])
 	switch {
 	case err != nil:
-		return unavailable(r.Context(), err)
+		return store.Refusal(r.Context(), err)
 	case !page.WantsPage(r):
 		answer := signingJSON{ID: s.ID, Algorithm: s.Algorithm, CreatedAt: stampOrNone(s.Created), ExpiresAt: stampOrNone(s.Expires)}
 		return page.WriteJSON(w, http.StatusCreated, signingMadeJSON{answer, string(secret)})
@@ -218,7 +218,7 @@ func (id *Identity) removeSigning(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	if err := id.keys.RemoveSigningKey(r.Context(), a.ID, r.PathValue("id"), r.PathValue("signing")); err != nil {
-		return unavailable(r.Context(), err)
+		return store.Refusal(r.Context(), err)
 	}
 	return id.done(w, r, "key_revoked")
 }

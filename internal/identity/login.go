@@ -10,6 +10,7 @@ import (
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/store"
 )
 
 // authenticate checks an address and password. Up to its last line the path is
@@ -73,7 +74,7 @@ func (id *Identity) renewHash(ctx context.Context, a account, fresh string) {
 
 // endSession ends a session; that it has ended already is fine.
 func (id *Identity) endSession(ctx context.Context, user, session string) error {
-	err := unavailable(ctx, id.sessions.Revoke(ctx, user, session))
+	err := store.Refusal(ctx, id.sessions.Revoke(ctx, user, session))
 	if problem.ReasonOf(err) == problem.AccountUnknown {
 		return nil
 	}

@@ -93,7 +93,7 @@ func (id *Identity) revoke(r *http.Request, p *policy.Principal, session string)
 	if errors.Is(err, store.ErrNotFound) {
 		return problem.New(problem.AccountUnknown, err)
 	}
-	return unavailable(r.Context(), err)
+	return store.Refusal(r.Context(), err)
 }
 
 // revokeOthers is POST /auth/sessions/revoke-others: it ends every session of
@@ -105,7 +105,7 @@ func (id *Identity) revokeOthers(w http.ResponseWriter, r *http.Request) error {
 	}
 	n, err := id.sessions.RevokeAll(r.Context(), p.Subject, p.Session)
 	if err != nil {
-		return unavailable(r.Context(), err)
+		return store.Refusal(r.Context(), err)
 	}
 	if page.WantsPage(r) {
 		return page.Redirect(w, page.AccountPath)
@@ -138,7 +138,7 @@ func (id *Identity) callersAccount(w http.ResponseWriter, r *http.Request) (*pol
 func (id *Identity) sessionsOf(r *http.Request, p *policy.Principal) ([]Session, error) {
 	list, err := id.sessions.List(r.Context(), p.Subject)
 	if err != nil {
-		return nil, unavailable(r.Context(), err)
+		return nil, store.Refusal(r.Context(), err)
 	}
 	slices.SortStableFunc(list, func(a, b Session) int {
 		if a.ID == p.Session || b.ID == p.Session {

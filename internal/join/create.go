@@ -40,7 +40,7 @@ func (t *Tokens) Create(ctx context.Context, service string) (Token, Secret, err
 		return err
 	})
 	if err != nil {
-		return Token{}, Secret{}, unavailable(ctx, err)
+		return Token{}, Secret{}, store.Refusal(ctx, err)
 	}
 	return token, secret, nil
 }

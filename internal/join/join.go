@@ -19,11 +19,9 @@
 package join
 
 import (
-	"context"
 	"errors"
 	"time"
 
-	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
 )
 
@@ -87,20 +85,3 @@ func (t Token) shut(now time.Time) error {
 // now is the time as it is stored, so that what is returned and what is read
 // later are equal.
 func (t *Tokens) now() time.Time { return store.FromMicros(store.Micros(t.clock())) }
-
-// unavailable gives an error of the store its reason. Errors that have one keep it.
-func unavailable(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*problem.Error](err); ok {
-		return err
-	}
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return problem.New(problem.ClientClosed, err)
-	case errors.Is(err, store.ErrUnavailable), ctx.Err() != nil:
-		return problem.New(problem.AuthUnavailable, err)
-	}
-	return problem.New(problem.InternalError, err)
-}

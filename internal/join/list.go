@@ -50,7 +50,7 @@ func (t *Tokens) List(ctx context.Context) ([]Token, error) {
 		return rows.Err()
 	})
 	if err != nil {
-		return nil, unavailable(ctx, err)
+		return nil, store.Refusal(ctx, err)
 	}
 	return tokens, nil
 }
@@ -66,5 +66,5 @@ func (t *Tokens) Revoke(ctx context.Context, id ID) error {
 		}
 		return err
 	})
-	return unavailable(ctx, err)
+	return store.Refusal(ctx, err)
 }

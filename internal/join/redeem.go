@@ -32,7 +32,7 @@ func (t *Tokens) redeem(ctx context.Context, id, secret []byte, fits func(servic
 	// First a look, which takes no lock: a stranger makes nobody wait who writes.
 	why, err := t.look(ctx, id)
 	if err != nil {
-		return "", unavailable(ctx, err)
+		return "", store.Refusal(ctx, err)
 	}
 	if why != nil {
 		return "", problem.New(problem.JoinRefused, why)
@@ -43,7 +43,7 @@ func (t *Tokens) redeem(ctx context.Context, id, secret []byte, fits func(servic
 		return err // not why: that would take back the count of the try
 	})
 	if err != nil {
-		return "", unavailable(ctx, err)
+		return "", store.Refusal(ctx, err)
 	}
 	if why != nil {
 		return "", problem.New(problem.JoinRefused, why)

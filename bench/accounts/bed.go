@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +22,6 @@ import (
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/policy"
-	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/session"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
@@ -215,10 +213,7 @@ func (u users) Active(ctx context.Context, user, id string) error {
 	if _, err := u.b.identity.Principal(ctx, user); err != nil || id == "" {
 		return err
 	}
-	list, err := u.b.lived.List(ctx, user)
-	if err == nil && !slices.ContainsFunc(list, func(s session.Session) bool { return s.ID == id }) {
-		err = problem.New(problem.AuthRevoked, nil)
-	}
+	_, err := u.b.lived.Find(ctx, user, id)
 	return err
 }
 

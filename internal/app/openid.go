@@ -131,14 +131,17 @@ func (u openIDUsers) Active(ctx context.Context, user, id string) error {
 	if _, err := u.s.identity.Principal(ctx, user); err != nil || id == "" {
 		return err
 	}
-	list, err := u.s.sessions.List(ctx, user)
-	if err != nil {
-		return err
+	_, err := u.s.sessions.Find(ctx, user, id)
+	return ended(err)
+}
+
+// ended says of a session which is not there that it has ended: whoever names one
+// has seen it. Without the store nothing is said.
+func ended(err error) error {
+	if problem.ReasonOf(err) == problem.AuthInvalid {
+		return problem.New(problem.AuthRevoked, err)
 	}
-	if !slices.ContainsFunc(list, func(s session.Session) bool { return s.ID == id }) {
-		return problem.New(problem.AuthRevoked, nil)
-	}
-	return nil
+	return err
 }
 
 // EndSession logs a session out and takes its cookie back.
@@ -166,19 +169,14 @@ func (c *credentials) within(ctx context.Context, t oauth.Resolved) (time.Time, 
 	if t.Session == "" {
 		return t.Until, nil
 	}
-	list, err := c.sessions.List(ctx, t.Subject)
+	s, err := c.sessions.Find(ctx, t.Subject, t.Session)
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, ended(err)
 	}
-	for _, s := range list {
-		if s.ID == t.Session {
-			if s.ValidUntil.Before(t.Until) {
-				return s.ValidUntil, nil
-			}
-			return t.Until, nil
-		}
+	if s.ValidUntil.Before(t.Until) {
+		return s.ValidUntil, nil
 	}
-	return time.Time{}, problem.New(problem.AuthRevoked, nil)
+	return t.Until, nil
 }
 
 // resolveToken returns the principal of an access token of our own provider.

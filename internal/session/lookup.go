@@ -40,6 +40,25 @@ func (s *Sessions) Lookup(ctx context.Context, token string) (Session, error) {
 	return r.Session, nil
 }
 
+// Find returns a live session of a user by its public id, and counts as no use.
+// Errors are those of Lookup; a session of another user is as unknown as one that
+// never was.
+func (s *Sessions) Find(ctx context.Context, user, id string) (Session, error) {
+	var r *row
+	err := s.db.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		r, err = byID(ctx, tx, user, id)
+		return err
+	})
+	if err != nil {
+		return Session{}, answer(err)
+	}
+	now := s.now()
+	if reason := s.judge(r, s.uses.of(r.hash), now); reason != problem.OK {
+		return Session{}, problem.New(reason, nil)
+	}
+	return r.Session, nil
+}
+
 // List returns the live sessions of a user, the last used first. Errors have
 // the reason AuthUnavailable.
 func (s *Sessions) List(ctx context.Context, user string) ([]Session, error) {

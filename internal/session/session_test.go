@@ -147,6 +147,40 @@ func TestCreateAndLookup(t *testing.T) {
 	}
 }
 
+// TestFind: a session is found by its user and public id while it lives, and is not
+// kept alive by that.
+func TestFind(t *testing.T) {
+	f := newFixture(t)
+	token, made := f.login("u1")
+	find := func(user, id string, want problem.Reason, what string) {
+		t.Helper()
+		got, err := f.Find(t.Context(), user, id)
+		if problem.ReasonOf(err) != want || err == nil && got.ID != made.ID || err != nil && got != (session.Session{}) {
+			t.Errorf("%s: %+v, %v; want %v", what, got, err, want)
+		}
+	}
+	find("u1", made.ID, problem.OK, "its own")
+	find("u2", made.ID, problem.AuthInvalid, "another user's")
+	find("u1", "nowhere", problem.AuthInvalid, "none")
+	find("u1", token, problem.AuthInvalid, "by its token")
+	if s, err := f.Find(t.Context(), "u1", made.ID); err != nil || !s.LastUsed.Equal(made.LastUsed) || !s.ValidUntil.Equal(made.ValidUntil) {
+		t.Errorf("found %+v, %v; made %+v", s, err, made)
+	}
+	f.pass(29 * time.Minute)
+	find("u1", made.ID, problem.OK, "rested")
+	f.pass(2 * time.Minute)
+	find("u1", made.ID, problem.AuthExpired, "rested too long: to be found is no use")
+	_, other := f.login("u1")
+	if err := f.Revoke(t.Context(), "u1", other.ID); err != nil {
+		t.Fatal(err)
+	}
+	find("u1", other.ID, problem.AuthRevoked, "revoked")
+	if err := f.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	find("u1", other.ID, problem.AuthUnavailable, "without the store")
+}
+
 func TestCreateRefuses(t *testing.T) {
 	f := newFixture(t)
 	good := session.NewSession{User: "u", Level: 1, Method: "password"}

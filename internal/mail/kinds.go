@@ -22,7 +22,6 @@ const (
 	KeyExpiring       = "key-expiring"       // an API key
 	ProviderLinked    = "provider-linked"    // an outside account opens this one from now on
 	RecoveryUsed      = "recovery-used"      // a recovery code
-	Locked            = "locked"             // somebody guesses at the password
 )
 
 // need says what a letter's data holds. Each key must be there; those that end
@@ -53,7 +52,6 @@ func needs() map[string]need {
 		KeyExpiring:       {"name", "expires", "link"},
 		ProviderLinked:    event("provider"),
 		RecoveryUsed:      event("left"),
-		Locked:            {"at", "place?", "link"},
 	}
 }
 

@@ -112,7 +112,7 @@ func TestFilesOfEachKind(t *testing.T) {
 	for name := range want {
 		t.Errorf("letters/%s is missing", name)
 	}
-	if len(Kinds()) != 16 {
+	if len(Kinds()) != 15 {
 		t.Errorf("%d kinds", len(Kinds()))
 	}
 }
@@ -203,7 +203,7 @@ func TestTheme(t *testing.T) {
 		{"unknown key", "verify.de.txt.tmpl", "Subject: a\n\n{{.pasword}}", "verify.de.txt.tmpl", true},
 		{"unknown key of HTML", "verify.de.html.tmpl", "{{.pasword}}", "verify.de.html.tmpl", true},
 		{"unknown key in subject", "verify.de.txt.tmpl", "Subject: {{.pasword}}\n\na", "verify.de.txt.tmpl", true},
-		{"unknown key when empty", "locked.en.txt.tmpl", "Subject: a\n\n{{if not .place}}{{.nowhere}}{{end}}", "locked.en.txt.tmpl", true},
+		{"unknown key when empty", "new-device.en.txt.tmpl", "Subject: a\n\n{{if not .place}}{{.nowhere}}{{end}}", "new-device.en.txt.tmpl", true},
 		{"unknown key in the frame", "frame.html.tmpl", `{{template "letter" .}}{{.pasword}}`, "frame.html.tmpl", true},
 		{"unknown function", "verify.de.txt.tmpl", "Subject: a\n\n{{env}}", "verify.de.txt.tmpl", true},
 		{"no subject", "verify.en.txt.tmpl", "Hello", "verify.en.txt.tmpl", true},

@@ -245,7 +245,7 @@ func (d *difference) client(was, now Client) {
 // grants are those in force, by default or by name.
 func (c Client) grants() []string {
 	var list []string
-	for _, g := range grants() {
+	for _, g := range Grants() {
 		if c.Allows(g) {
 			list = append(list, g)
 		}

@@ -93,7 +93,7 @@ func clientType() typ[Client] {
 		key("logout_uris", oneOrList(redirect), func(c *Client) *[]string { return &c.LogoutURIs }, "where a logout may lead (post_logout_redirect_uris); compared as strings"),
 		key("backchannel_logout_uri", redirect, func(c *Client) *string { return &c.BackchannelLogoutURI }, "is told when a user logs out (OpenID Connect Back-Channel Logout)"),
 		key("scopes", oneOrList(scope()), func(c *Client) *[]string { return &c.Scopes }, "what it may ask for"),
-		key("grants", oneOrList(oneOf("grant", plainWords(grants()...))), func(c *Client) *[]string { return &c.Grants },
+		key("grants", oneOrList(oneOf("grant", plainWords(Grants()...))), func(c *Client) *[]string { return &c.Grants },
 			"how it gets tokens").says("authorization_code and refresh_token with redirect_uris, else client_credentials"),
 		key("secret", optional(secret()), func(c *Client) **Secret { return &c.Secret }, "holds its client_secret (confidential)"),
 		key("jwks", filePath(), func(c *Client) *string { return &c.JWKS }, "JSON file of its public keys, with which it signs who it is (confidential, private_key_jwt)"),
@@ -106,12 +106,9 @@ func clientType() typ[Client] {
 	)
 }
 
-// Grants are the ways to a token that a client may have, in the words of the map.
-func Grants() []string { return grants() }
-
-// grants are the ways to a token, as RFC 6749, RFC 8628 and RFC 8693 name them,
-// the long names shortened.
-func grants() []string {
+// Grants are the ways to a token that a client may have, in the words of the map: as
+// RFC 6749, RFC 8628 and RFC 8693 name them, the long names shortened.
+func Grants() []string {
 	return []string{"authorization_code", "refresh_token", "client_credentials", "device_code", "token_exchange"}
 }
 

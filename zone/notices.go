@@ -63,6 +63,9 @@ func (r *reader) observeRoute(rt *Route) {
 	if outside != 0 && len(rt.Scopes) == 0 {
 		r.notice(at, path+".scopes", Warning, fmt.Sprintf("without scopes no %s ever passes; write `scopes: [NAME]`", strings.Join(outside.Kinds(), " or ")))
 	}
+	if machines := rt.Allow & (AllowKey | AllowClient); rt.MFA && machines != 0 {
+		r.notice(at, path+".mfa", Warning, fmt.Sprintf("two factors are a person's: no %s ever passes", strings.Join(machines.Kinds(), " or ")))
+	}
 	if rt.Path == "/" || strings.HasSuffix(rt.Path, "/") {
 		r.notice(rt.Pos, path, Warning, fmt.Sprintf("a trailing slash takes every path below it; write %s{$} for this path alone", rt.Path))
 	}

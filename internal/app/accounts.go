@@ -95,7 +95,7 @@ func (s *system) openFactors(ctx context.Context) error {
 	s.accounts.guesses = guess.New(s.limits, s.values("guesses"), secret, s.clock)
 	rpID, origins := site(s.zone())
 	s.accounts.factors, err = factor.New(ctx, factor.Config{
-		DB: s.db, Root: s.root, Zone: s.zone().Name, RPID: rpID, Origins: origins, Clock: s.clock, Log: s.log,
+		DB: s.db, Root: s.root, Zone: s.zone().Name, RPID: rpID, Origins: origins, LeaveRPID: s.options.LeaveRPID, Clock: s.clock, Log: s.log,
 	})
 	return err
 }
@@ -192,7 +192,7 @@ func (s *system) identityConfig(z *zone.Zone) identity.Config {
 		DB: s.db, Root: s.root, Zone: z, Sessions: accountSessions{s.sessions},
 		Passwords: s.accounts.passwords, Factors: s.accounts.factors, Flows: s.accounts.flows, Guesses: s.accounts.guesses,
 		Broker: s.accounts.broker, Keys: userKeys{s.apiKeys}, Grants: userGrants{s.openID}, Ended: s.endUser,
-		Base: z.Identity.URL, Clock: s.clock, Log: s.log, Metrics: s.metrics,
+		Base: z.Identity.URL, Clock: s.clock, Log: s.log,
 	}
 	if s.accounts.outbox != nil { // an interface that holds a nil pointer is not nil
 		c.Mail = s.accounts.outbox

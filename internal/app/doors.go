@@ -98,6 +98,10 @@ func (o onceClosed) Close() error {
 // maxKeys bounds the counters of limits: clients times routes.
 const maxKeys = 1 << 20
 
+// maxValues bounds what one part knows, or has accepted once, in this process: some
+// 60 MiB when it is full.
+const maxValues = 1 << 18
+
 // certificate is where a listener's certificate comes from.
 type certificate struct {
 	gateway.Certificates

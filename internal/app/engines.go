@@ -70,7 +70,7 @@ func (s *system) openCounters(ctx context.Context, _ Options) error {
 			s.log.Warn("store.postgres without store.valkey: each process counts limits, and what may be used once, for itself; add store.valkey before a second process serves this zone")
 		}
 		s.limits = local
-		s.values = func(string) kv.Values { return kv.NewMemory(s.clock, maxKeys) }
+		s.values = func(string) kv.Values { return kv.NewMemory(s.clock, maxValues) }
 		s.nonces = func(string) kv.Values { return kv.NewMemory(s.clock, maxNonces) }
 		return nil
 	}

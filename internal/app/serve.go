@@ -25,8 +25,10 @@ type Options struct {
 	RootKey string // the root key; empty: Data + ".root"
 	Run     string // the folder of sockets for other programs; empty: RunFolder
 	Version string
-	Log     *slog.Logger
-	Ready   func() // called once when all listeners are open; may be nil
+
+	LeaveRPID string // a host that the zone's passkeys leave on purpose; empty: none
+	Log       *slog.Logger
+	Ready     func() // called once when all listeners are open; may be nil
 
 	// Map reads the map again for a reload; nil: the zone keeps the map it began
 	// with. It is read when Hangup says so, and when one of its files has changed.

@@ -19,12 +19,13 @@ type serveFlags struct {
 	dataFlag
 	RootKey  string     `help:"The key that seals what is secret in the data folder; it must lie outside it. Default: DIR.root beside the data folder." type:"path" placeholder:"FILE" default:""`
 	Run      string     `name:"run" help:"The folder of sockets for other programs: workload.sock is the SPIFFE Workload API. Default: /run/sallyport for root, else the user's runtime folder." type:"path" placeholder:"DIR" default:""`
+	Leave    string     `name:"leave-rp-id" help:"A host that the zone's passkeys leave on purpose: those made for it stop working." placeholder:"HOST" default:""`
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
 
 func (f serveFlags) options(e *env) app.Options {
 	return app.Options{
-		Data: f.Data, RootKey: f.RootKey, Run: f.Run,
+		Data: f.Data, RootKey: f.RootKey, Run: f.Run, LeaveRPID: f.Leave,
 		Version: version(),
 		Log:     obs.NewLogger(e.stderr, f.LogLevel, isTerminal(e.stderr)),
 	}

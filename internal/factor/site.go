@@ -34,7 +34,7 @@ func (e *SiteError) Error() string {
 	}
 	return fmt.Sprintf("factor: passkeys of this zone were made for the host %q and the map now %s: "+
 		"%d of them would stop working, and their owners need another factor; let the account service's listener have %q "+
-		"or a host below it again, or configure that the zone leaves %q",
+		"or a host below it again, or start with --leave-rp-id %s",
 		e.Recorded, given, e.Passkeys, e.Recorded, e.Recorded)
 }
 

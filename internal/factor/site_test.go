@@ -103,7 +103,7 @@ func TestAnotherRPIDIsRefused(t *testing.T) {
 		if !errors.As(err, &refused) || *refused != (factor.SiteError{Recorded: rpID, Given: id, Passkeys: 1}) {
 			t.Fatalf("RP ID %q: %v, want a SiteError", id, err)
 		}
-		for _, want := range []string{`"shop.example"`, "1 of them would stop working", "leaves"} {
+		for _, want := range []string{`"shop.example"`, "1 of them would stop working", "--leave-rp-id shop.example"} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("error %q lacks %s", err, want)
 			}

@@ -10,7 +10,6 @@ import (
 	"sallyport.dev/internal/flow"
 	"sallyport.dev/internal/guess"
 	"sallyport.dev/internal/keys"
-	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/store"
@@ -38,10 +37,9 @@ type Config struct {
 	// session that ends is told by the sessions themselves. nil: nobody is told.
 	Ended func(ctx context.Context, tx *store.Tx, user, spared string) error
 
-	Base    string           // where the pages are: https://HOST[:PORT]
-	Clock   func() time.Time // nil: time.Now
-	Log     *slog.Logger     // nil: nothing is logged
-	Metrics *obs.Metrics     // may be nil
+	Base  string           // where the pages are: https://HOST[:PORT]
+	Clock func() time.Time // nil: time.Now
+	Log   *slog.Logger     // nil: nothing is logged
 }
 
 // Identity is the account service. It is safe for concurrent use.

@@ -24,6 +24,7 @@ var (
 	stranger  = []zone.Rate{{Count: 8, Window: 5 * time.Minute}, {Count: 16, Window: time.Hour}, {Count: 40, Window: 24 * time.Hour}}   // one network at one account
 	owner     = []zone.Rate{{Count: 10, Window: 5 * time.Minute}, {Count: 25, Window: time.Hour}, {Count: 60, Window: 24 * time.Hour}}  // a known device
 	spray     = []zone.Rate{{Count: 120, Window: 10 * time.Minute}, {Count: 1000, Window: 24 * time.Hour}}                              // one network at all accounts
+	site      = []zone.Rate{{Count: 400, Window: 10 * time.Minute}, {Count: 4000, Window: 24 * time.Hour}}                              // one IPv6 customer's /48 at all accounts
 	everyone  = []zone.Rate{{Count: 1200, Window: time.Minute}}                                                                         // all unknown networks at all accounts
 	second    = []zone.Rate{{Count: 10, Window: 15 * time.Minute}, {Count: 20, Window: time.Hour}, {Count: 50, Window: 24 * time.Hour}} // second factors of one account, all kinds together
 	letters   = []zone.Rate{{Count: 3, Window: 15 * time.Minute}, {Count: 10, Window: 24 * time.Hour}}                                  // to one mailbox
@@ -57,9 +58,10 @@ func New(counters kv.Counters, values kv.Values, secret []byte, clock func() tim
 // so that guesses made at once are all counted.
 type Attempt struct {
 	g       *Guesses
-	source  string // of its counters
-	network string // the key under which its network becomes known; empty: a device
-	Known   bool   // from a device or network of the owner
+	source  string  // of its counters
+	shared  []bound // in which others count too
+	network string  // the key under which its network becomes known; empty: a device
+	Known   bool    // from a device or network of the owner
 }
 
 // Begin admits a guess of the password of an account, or says when to come back:
@@ -83,11 +85,14 @@ func (g *Guesses) Begin(ctx context.Context, account string, client netip.Addr, 
 	if a.network == "" {
 		return a, g.take(ctx, bound{"owner", source, owner})
 	}
-	bounds := []bound{{"stranger", source, stranger}, {"spray", g.name("spray", from), spray}}
-	if !a.Known {
-		bounds = append(bounds, bound{"strangers", name, strangers}, bound{"everyone", "", everyone})
+	a.shared = []bound{{"spray", g.name("spray", from), spray}}
+	if all, ok := customer(client); ok {
+		a.shared = append(a.shared, bound{"site", g.name("site", all.String()), site})
 	}
-	return a, g.take(ctx, bounds...)
+	if !a.Known {
+		a.shared = append(a.shared, bound{"strangers", name, strangers}, bound{"everyone", "", everyone})
+	}
+	return a, g.take(ctx, append([]bound{{"stranger", source, stranger}}, a.shared...)...)
 }
 
 // Remember is Succeeded for a login that guessed at nothing, such as one by passkey:
@@ -129,8 +134,17 @@ func (g *Guesses) Whence(ctx context.Context, account string, client netip.Addr,
 }
 
 // Succeeded forgets the guesses of the source, and remembers its network as the
-// owner's.
+// owner's. Where others are counted too, it takes back its own place: an office
+// that logs in at nine is no spray, and who has an account of their own wins nothing.
 func (a Attempt) Succeeded(ctx context.Context) error {
+	now := a.g.clock()
+	for _, b := range a.shared {
+		for _, rate := range b.rates {
+			if err := a.g.counters.Undo(ctx, b.key(rate), rate, now); err != nil {
+				return uncounted(err)
+			}
+		}
+	}
 	if a.network != "" {
 		if err := a.g.values.Set(ctx, a.network, nil, knownFor); err != nil {
 			return uncounted(err)
@@ -217,13 +231,17 @@ type bound struct {
 	rates         []zone.Rate
 }
 
+func (b bound) key(rate zone.Rate) string {
+	return "guess/" + b.kind + "/" + rate.Window.String() + "/" + b.subject
+}
+
 // take asks all bounds. One that refuses is told at once: those after it count
 // nothing.
 func (g *Guesses) take(ctx context.Context, bounds ...bound) error {
 	now := g.clock()
 	for _, b := range bounds {
 		for _, rate := range b.rates {
-			result, err := g.counters.Take(ctx, "guess/"+b.kind+"/"+rate.Window.String()+"/"+b.subject, rate, now)
+			result, err := g.counters.Take(ctx, b.key(rate), rate, now)
 			if err != nil {
 				return uncounted(err)
 			}
@@ -243,6 +261,17 @@ func (g *Guesses) name(kind, subject string) string {
 }
 
 func uncounted(cause error) error { return problem.New(problem.LimitUnavailable, cause) }
+
+// customer is the /48 that one IPv6 customer may hold: its 65,536 networks together
+// must not use up what all strangers share. IPv4 has none.
+func customer(a netip.Addr) (netip.Prefix, bool) {
+	a = a.Unmap().WithZone("")
+	if !a.Is6() {
+		return netip.Prefix{}, false
+	}
+	p, err := a.Prefix(48)
+	return p, err == nil
+}
 
 // Network is the unit in which client addresses are counted: an IPv4 address, or
 // the /64 that one IPv6 customer holds at least. Requests without an address

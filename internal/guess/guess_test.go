@@ -245,6 +245,50 @@ func TestSharedNetwork(t *testing.T) {
 	}
 }
 
+// TestOfficeLogsIn: right passwords use up nothing that colleagues share, and leave
+// those who guess among them the bound that they had.
+func TestOfficeLogsIn(t *testing.T) {
+	w := newWorld(t)
+	const office = "198.51.100.7"
+	for n := range 2000 {
+		a, ok := w.begin(fmt.Sprintf("user%d@shop.example", n), office, "")
+		if !ok {
+			t.Fatalf("colleague %d is held up", n)
+		}
+		w.succeed(a)
+	}
+	looked := 0
+	for n := range 500 {
+		if _, ok := w.begin(fmt.Sprintf("user%d@shop.example", n), office, ""); ok {
+			looked++
+		}
+		own, ok := w.begin("mallory@shop.example", office, "") // who has an account of their own
+		if ok {
+			w.succeed(own)
+		}
+	}
+	if looked != 120 {
+		t.Errorf("%d guesses were looked at, want 120", looked)
+	}
+}
+
+// TestSite: whoever holds a /48 of IPv6 does not use up what all strangers share.
+func TestSite(t *testing.T) {
+	w := newWorld(t)
+	looked := 0
+	for n := range 5000 {
+		if _, ok := w.begin(fmt.Sprintf("user%d@shop.example", n), fmt.Sprintf("2001:db8:1:%x::1", n), ""); ok {
+			looked++
+		}
+	}
+	if looked != 400 {
+		t.Errorf("%d guesses were looked at, want 400", looked)
+	}
+	if _, ok := w.begin("bob@shop.example", "2001:db8:2::1", ""); !ok {
+		t.Error("another customer is held up")
+	}
+}
+
 func TestSpray(t *testing.T) {
 	w := newWorld(t)
 	looked := 0

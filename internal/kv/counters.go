@@ -88,6 +88,20 @@ func (c *counters) take(key string, rate zone.Rate, now int64) Result {
 	return r
 }
 
+func (c *counters) undo(key string, rate zone.Rate, now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, known := c.byKey[key]
+	if !known {
+		return
+	}
+	c.unlink(i)
+	s := &c.slots[i]
+	s.undo(rate, now)
+	s.heavy = s.window.heavy(rate)
+	c.push(i)
+}
+
 // place returns a slot for a newcomer, in no list and known by no key.
 func (c *counters) place(now int64) int32 {
 	if len(c.slots) < c.bound {

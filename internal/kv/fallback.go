@@ -50,6 +50,19 @@ func NewFallback(shared *Valkey, local *Memory) *Fallback {
 // by the Valkey.
 func (f *Fallback) Local() bool { return f.shared.Away() }
 
+// Undo implements Counters. With the server away only what is counted here is
+// taken back.
+func (f *Fallback) Undo(ctx context.Context, key string, rate zone.Rate, now time.Time) error {
+	if err := f.local.Undo(ctx, key, rate, now); err != nil {
+		return err
+	}
+	err := f.shared.Undo(ctx, key, rate, now)
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) {
+		return nil
+	}
+	return err
+}
+
 // Take implements Counters.
 func (f *Fallback) Take(ctx context.Context, key string, rate zone.Rate, now time.Time) (Result, error) {
 	if rate == (zone.Rate{}) {

@@ -39,6 +39,9 @@ type Counters interface {
 	// share goes by its own clock instead: theirs differ. The zero rate is no
 	// bound, as in the map: it allows all and counts nothing.
 	Take(ctx context.Context, key string, rate zone.Rate, now time.Time) (Result, error)
+	// Undo takes back the newest event that Take counted under key by the same
+	// window; there need be none.
+	Undo(ctx context.Context, key string, rate zone.Rate, now time.Time) error
 }
 
 // Result is the answer of a Take.

@@ -84,6 +84,18 @@ func (m *Memory) Take(_ context.Context, key string, rate zone.Rate, now time.Ti
 	return m.counters[m.shard(key)].take(key, rate, max(0, m.nanos(now))), nil
 }
 
+// Undo implements Counters.
+func (m *Memory) Undo(_ context.Context, key string, rate zone.Rate, now time.Time) error {
+	if rate == (zone.Rate{}) {
+		return nil
+	}
+	if !validRate(rate) || validKey(key) != nil {
+		return ErrInvalid
+	}
+	m.counters[m.shard(key)].undo(key, rate, max(0, m.nanos(now)))
+	return nil
+}
+
 // peek returns what Take would, and counts nothing. Key and rate are in the bounds.
 func (m *Memory) peek(key string, rate zone.Rate, now time.Time) Result {
 	return m.counters[m.shard(key)].peek(key, rate, max(0, m.nanos(now)))

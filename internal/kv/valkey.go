@@ -67,6 +67,7 @@ type Valkey struct {
 	gateways atomic.Int64
 	steady   atomic.Int64           // beats for which gateways does not fall
 	noncing  *redis.Script          // SetNX
+	undoing  *redis.Script          // Undo
 	born     atomic.Pointer[string] // since when the server's memory is whole, as it says itself
 	longest  atomic.Int64           // longest life of a nonce of this process, in milliseconds
 	evicts   atomic.Bool            // the server may forget values to make room
@@ -142,6 +143,7 @@ func newValkey(client *redis.Client, a address, o ValkeyOptions) *Valkey {
 	}
 	v.ValueSpace = ValueSpace{v: v}
 	v.noncing = redis.NewScript(nonceScript)
+	v.undoing = redis.NewScript(undoScript)
 	v.born.Store(new(string))
 	v.listener = newListener(v)
 	v.ctx, v.cancel = context.WithCancel(context.Background())

@@ -73,6 +73,24 @@ const callerTime = `local now, far, least = tonumber(ARGV[3]), math.huge, 360000
 
 func newTakeScript(clock string) *redis.Script { return redis.NewScript(clock + takeBody) }
 
+// undoScript takes one from the newest slice with an event. One that counts no more
+// may lose it: that changes nothing.
+const undoScript = `
+local was = redis.call('GET', KEYS[1])
+if not was then return 0 end
+if #was ~= 44 then return redis.error_reply('NOTCOUNTER a key of ours holds something else') end
+local head, a1, a2, a3, a4, a5, a6, a7, a8, a9 = struct.unpack('<dI4I4I4I4I4I4I4I4I4', was)
+local a = {a1, a2, a3, a4, a5, a6, a7, a8, a9}
+for s = head, head - 8, -1 do
+  local i = s % 9 + 1
+  if a[i] > 0 then
+    a[i] = a[i] - 1
+    redis.call('SET', KEYS[1], struct.pack('<dI4I4I4I4I4I4I4I4I4', head, unpack(a)), 'KEEPTTL')
+    return 1
+  end
+end
+return 0`
+
 // sliceOf returns the length of a window's slices in microseconds, rounded up:
 // eight of them are at least the window.
 func sliceOf(rate zone.Rate) int64 {

@@ -78,6 +78,19 @@ func (v *Valkey) Take(ctx context.Context, key string, rate zone.Rate, now time.
 	}
 }
 
+// Undo implements Counters. It costs one round trip.
+func (v *Valkey) Undo(ctx context.Context, key string, rate zone.Rate, _ time.Time) error {
+	if rate == (zone.Rate{}) {
+		return nil
+	}
+	if !validRate(rate) || validKey(key) != nil {
+		return ErrInvalid
+	}
+	return v.do(ctx, "undo", writes, func(ctx context.Context) error {
+		return v.undoing.Run(ctx, v.client, []string{v.counterName(key, sliceOf(rate))}).Err()
+	})
+}
+
 // takeAll answers takes until the store is closed.
 func (v *Valkey) takeAll() {
 	batch := make([]*taking, 0, maxBatch)

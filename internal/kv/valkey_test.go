@@ -66,6 +66,10 @@ func (f fallen) Take(ctx context.Context, key string, rate zone.Rate, now time.T
 	return f.Fallback.Take(ctx, key, rate, now)
 }
 
+func (f fallen) Undo(ctx context.Context, key string, rate zone.Rate, now time.Time) error {
+	return f.Fallback.Undo(ctx, key, rate, now)
+}
+
 // The contract holds with the fallback too: while the server is there, and while
 // it is not, where values cannot be had.
 func TestFallbackContract(t *testing.T) {

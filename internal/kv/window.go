@@ -52,6 +52,22 @@ func (w *window) take(rate zone.Rate, now int64, ask bool) Result {
 	return r
 }
 
+// undo takes back the newest event that still counts.
+func (w *window) undo(rate zone.Rate, now int64) {
+	slice := (int64(rate.Window) + parts - 1) / parts
+	if w.slice != slice {
+		return
+	}
+	w.advance(now / slice)
+	for n := w.head; n >= max(0, w.head-parts); n-- {
+		if count := &w.counts[n%(parts+1)]; *count > 0 {
+			*count--
+			w.sum--
+			return
+		}
+	}
+}
+
 // advance forgets the slices that are too old when n is the newest.
 func (w *window) advance(n int64) {
 	if n-w.head > parts {

@@ -64,6 +64,46 @@ func takes(t *testing.T, e Engine) {
 	}
 }
 
+// undoes takes back what counts newest, and nothing else.
+func undoes(t *testing.T, e Engine) {
+	rate := zone.Rate{Count: 2, Window: time.Minute}
+	undo := func(key string, rate zone.Rate, at time.Time) {
+		t.Helper()
+		must(t, e.Undo(t.Context(), key, rate, at))
+	}
+	undo("a", rate, now) // nothing is there yet
+	take(t, e, "a", rate, now)
+	take(t, e, "a", rate, now.Add(30*time.Second))
+	at := now.Add(31 * time.Second)
+	if r := take(t, e, "a", rate, at); r.Allowed {
+		t.Fatalf("control: the third of two = %+v", r)
+	}
+	undo("b", rate, at) // another key
+	undo("a", zone.Rate{}, at)
+	if r := take(t, e, "a", rate, at); r.Allowed {
+		t.Errorf("after another's event was taken back = %+v, want refused", r)
+	}
+	undo("a", rate, at)
+	if r := take(t, e, "a", rate, at); !r.Allowed || r.Remaining != 0 {
+		t.Errorf("after one of two was taken back = %+v, want allowed, remaining 0", r)
+	}
+	undo("a", rate, at) // the newest: the one at the start counts on, and ends by itself
+	if r := take(t, e, "a", rate, at); !r.Allowed || r.Remaining != 0 || r.Reset > 40*time.Second {
+		t.Errorf("= %+v, want allowed, remaining 0, the oldest still that of the start", r)
+	}
+	for range 5 { // no more than there is
+		undo("a", rate, at)
+	}
+	for i, want := range []bool{true, true, false} {
+		if r := take(t, e, "a", rate, at); r.Allowed != want {
+			t.Errorf("take %d after all were taken back = %+v, want allowed %v", i, r, want)
+		}
+	}
+	if err := e.Undo(t.Context(), "", rate, at); !errors.Is(err, kv.ErrInvalid) {
+		t.Errorf("no key: %v, want ErrInvalid", err)
+	}
+}
+
 // log is the exact sliding window that an engine is measured with.
 type log struct {
 	window time.Duration

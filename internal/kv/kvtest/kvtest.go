@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 	}{
 		{"take", takes},
 		{"take bounds", takesWithinBounds},
+		{"undo", undoes},
 		{"take bunched", takesBunched},
 		{"take at once", takesAtOnce},
 		{"take another rate", takesAnotherRate},

@@ -7,13 +7,14 @@ type mode int
 
 const (
 	forView      mode = iota // reads one moment, writes nothing
+	forLook                  // a view of one statement
 	forWrite                 // sees and follows every write transaction before it
 	forFollower              // a view that waits for no other view
 	forMigration             // a write transaction of the schema, which may last
 )
 
 // reads says whether a transaction may only read.
-func (m mode) reads() bool { return m == forView || m == forFollower }
+func (m mode) reads() bool { return m == forView || m == forLook || m == forFollower }
 
 // An engine keeps connections to one database and begins transactions on them.
 type engine interface {

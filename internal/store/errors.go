@@ -24,6 +24,7 @@ var (
 var (
 	errNested   = errors.New("store: transaction inside a transaction")
 	errRowsOpen = errors.New("store: rows of this transaction are still open")
+	errOnce     = errors.New("store: a look is one statement")
 	errReadOnly = errors.New("store: a view cannot write")
 	errText     = errors.New("store: a text is not UTF-8 or holds a zero byte")
 	errClosed   = fmt.Errorf("%w: closed", ErrUnavailable)

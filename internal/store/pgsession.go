@@ -19,6 +19,7 @@ type pgSession struct {
 	lazy  bool          // a view that has not begun
 	kept  bool          // its connection may have died since it was used last
 	view  bool
+	once  bool // a view of one statement, without a transaction around it
 }
 
 // beginView and beginWrite are the whole of what is sent without parameters.
@@ -93,17 +94,22 @@ func (s *pgSession) query(parent context.Context, query string, args []any) (cur
 	return c, err
 }
 
-// first begins the view and asks in one trip.
+// first begins the view and asks in one trip. A statement that is all there is
+// needs no beginning.
 func (s *pgSession) first(parent context.Context, query string, args []any) (cursor, error) {
 	ctx, cancel := s.bounded(parent)
-	var b pgx.Batch
-	b.Queue(beginView)
+	var b pgx.Batch // of one too: its first answer shows whether the connection lives
+	if !s.once {
+		b.Queue(beginView)
+	}
 	b.Queue(query, args...)
 	answers := s.conn.SendBatch(ctx, &b)
-	if _, err := answers.Exec(); err != nil {
-		_ = answers.Close() // the error is the same
-		cancel()
-		return nil, s.fault(parent, err)
+	if !s.once {
+		if _, err := answers.Exec(); err != nil {
+			_ = answers.Close() // the error is the same
+			cancel()
+			return nil, s.fault(parent, err)
+		}
 	}
 	rows, err := answers.Query()
 	return s.cursor(parent, rows, err, cancel, answers)
@@ -147,7 +153,7 @@ func (s *pgSession) rollback() {
 func (s *pgSession) endView() {
 	switch {
 	case s.conn == nil:
-	case s.lazy || s.conn.IsClosed():
+	case s.lazy || s.once || s.conn.IsClosed():
 		s.conn.release()
 	default:
 		go s.finish("commit")

@@ -67,10 +67,12 @@ func openPostgres(ctx context.Context, url string, o PostgresOptions, files fs.F
 		o.LockWait = pgLockLimit
 	}
 	pgSettings(config, o.LockWait)
+	reading := config.Copy()
+	reading.RuntimeParams["default_transaction_read_only"] = "on"
 	e := &pgEngine{
 		writer:   newPGPool(config, 1), // queueing for the turn here is fair and ends with the context
-		readers:  newPGPool(config, o.Readers),
-		follower: newPGPool(config, 1),
+		readers:  newPGPool(reading, o.Readers),
+		follower: newPGPool(reading, 1),
 	}
 	db := &DB{engine: e, dialect: dialect{
 		numbered: true,
@@ -154,12 +156,12 @@ func (e *pgEngine) close() error {
 }
 
 func (e *pgEngine) begin(ctx context.Context, m mode) (session, error) {
-	pool := map[mode]*pgPool{forView: e.readers, forFollower: e.follower, forWrite: e.writer, forMigration: e.writer}[m]
+	pool := map[mode]*pgPool{forView: e.readers, forLook: e.readers, forFollower: e.follower, forWrite: e.writer, forMigration: e.writer}[m]
 	conn, kept, err := pool.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &pgSession{conn: conn, kept: kept, view: m.reads(), lazy: m.reads(), limit: pgStatementLimit + pgAnswerSlack}
+	s := &pgSession{conn: conn, kept: kept, view: m.reads(), lazy: m.reads(), once: m == forLook, limit: pgStatementLimit + pgAnswerSlack}
 	switch m {
 	case forWrite:
 		err = s.start(ctx, beginWrite)

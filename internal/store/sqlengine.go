@@ -27,6 +27,9 @@ func (e *sqlEngine) begin(ctx context.Context, m mode) (session, error) {
 	if m.reads() {
 		pool = e.readers
 	}
+	if m == forLook {
+		return sqlLook{pool}, nil
+	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	tx, err := pool.BeginTx(own, &sql.TxOptions{ReadOnly: m.reads()})
@@ -79,3 +82,19 @@ func (s *sqlSession) rollback() {
 	_ = s.tx.Rollback() // the engine may have rolled back already; the cause is what is told
 	s.end()
 }
+
+// sqlLook is one statement on any connection, which begins and ends by itself.
+type sqlLook struct{ pool *sql.DB }
+
+func (s sqlLook) query(ctx context.Context, query string, args []any) (cursor, error) {
+	rows, err := s.pool.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err // not rows: a nil pointer in an interface is not nil
+	}
+	return rows, nil
+}
+
+func (sqlLook) exec(context.Context, string, []any) (int64, error) { return 0, errReadOnly }
+func (sqlLook) script(context.Context, string) error              { return errReadOnly }
+func (sqlLook) commit() error                                     { return nil }
+func (sqlLook) rollback()                                         {}

@@ -17,6 +17,8 @@ type Tx struct {
 	db      *DB
 	session session
 	view    bool
+	once    bool         // one statement is all
+	asked   bool         // it has run
 	open    *Rows        // rows that were not read to the end or closed yet
 	failed  error        // the first failure
 	revoked []Revocation // told to subscribers after the commit
@@ -81,6 +83,10 @@ func (tx *Tx) ready() error {
 	if tx.open != nil {
 		return tx.fail(errRowsOpen)
 	}
+	if tx.once && tx.asked {
+		return tx.fail(errOnce)
+	}
+	tx.asked = true
 	return nil
 }
 

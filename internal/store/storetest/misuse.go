@@ -31,7 +31,7 @@ func dooms(t *testing.T, db *store.DB) {
 
 func refusesNesting(t *testing.T, db *store.DB) {
 	ok := func(context.Context, *store.Tx) error { return nil }
-	for _, outer := range []func(context.Context, func(context.Context, *store.Tx) error) error{db.Tx, db.View} {
+	for _, outer := range []func(context.Context, func(context.Context, *store.Tx) error) error{db.Tx, db.View, db.Look} {
 		must(t, outer(t.Context(), func(ctx context.Context, _ *store.Tx) error {
 			if err := db.Tx(ctx, ok); err == nil {
 				t.Error("Tx inside a transaction: no error")
@@ -79,16 +79,50 @@ func viewsDoNotWrite(t *testing.T, db *store.DB) {
 		}},
 	} {
 		before := count(t, db)
-		if err := db.View(t.Context(), c.run); err == nil {
-			t.Errorf("%s in a view: no error", c.name)
-		}
-		if n := count(t, db); n != before {
-			t.Errorf("%s in a view: %d rows, want %d", c.name, n, before)
+		for kind, view := range map[string]func(context.Context, func(context.Context, *store.Tx) error) error{"view": db.View, "look": db.Look} {
+			if err := view(t.Context(), c.run); err == nil {
+				t.Errorf("%s in a %s: no error", c.name, kind)
+			}
+			if n := count(t, db); n != before {
+				t.Errorf("%s in a %s: %d rows, want %d", c.name, kind, n, before)
+			}
 		}
 		must(t, db.Tx(t.Context(), c.run))
 		if n := count(t, db); n != before+1 {
 			t.Errorf("%s in a transaction: %d rows, want %d", c.name, n, before+1)
 		}
+	}
+}
+
+// looksOnce: a look is one statement, and what it reads is what a view reads.
+func looksOnce(t *testing.T, db *store.DB) {
+	must(t, db.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error { return put(ctx, tx, "a", 7) }))
+	for _, name := range []string{"a", "b", "a"} { // one that is not there spoils nothing
+		var looked, viewed int64
+		read := func(n *int64) func(context.Context, *store.Tx) error {
+			return func(ctx context.Context, tx *store.Tx) (err error) { *n, err = get(ctx, tx, name); return err }
+		}
+		lerr, verr := db.Look(t.Context(), read(&looked)), db.View(t.Context(), read(&viewed))
+		if looked != viewed || errors.Is(lerr, store.ErrNotFound) != errors.Is(verr, store.ErrNotFound) || (lerr == nil) != (name == "a") {
+			t.Errorf("%s: looked %d, %v; viewed %d, %v", name, looked, lerr, viewed, verr)
+		}
+	}
+	for kind, view := range map[string]func(context.Context, func(context.Context, *store.Tx) error) error{"view": db.View, "look": db.Look} {
+		err := view(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			if _, err := get(ctx, tx, "a"); err != nil {
+				return err
+			}
+			_, err := get(ctx, tx, "a")
+			return err
+		})
+		if (err == nil) != (kind == "view") {
+			t.Errorf("two statements in a %s: %v", kind, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := db.Look(ctx, func(context.Context, *store.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("a look whose caller has gone: %v", err)
 	}
 }
 

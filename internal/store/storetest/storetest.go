@@ -42,6 +42,7 @@ func Run(t *testing.T, e Engine) {
 		{"nested", refusesNesting},
 		{"rows", refusesOpenRows},
 		{"view", viewsDoNotWrite},
+		{"look", looksOnce},
 		{"texts", refusesTexts},
 		{"answers", answersOfEveryKind},
 		{"snapshot", viewsDoNotMove},

@@ -1,6 +1,7 @@
 // Gateway measures the whole job of the outer door beside nginx and Go's
 // ReverseProxy, both bare: TLS 1.3 kept alive, opaque bearers of 1,000
 // sessions, inside token, correlation id, limit, journal record, one upstream.
+// Beside them stands the least that anything behind net/http's server costs.
 //
 // Each gateway gets one core (taskset), upstream and load the other. Rounds are
 // interleaved, ratios are taken inside a round, and the medians are printed. It
@@ -42,7 +43,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "interleaved rounds")
 	seconds := flag.Int("seconds", 3, "length of a round for each gateway")
 	connections := flag.Int("connections", 64, "connections of the load")
-	only := flag.String("only", "", "comma-separated names of the gateways to run")
+	only := flag.String("only", "", "run those gateways only whose names contain one of these words, separated by commas")
 	inner := flag.Bool("inner", false, "measure the hop through an inner door")
 	load := workload{}
 	flag.BoolVar(&load.http2, "http2", false, "load over HTTP/2")
@@ -52,10 +53,15 @@ func main() {
 	flag.IntVar(&load.used, "of", 1000, "sessions that the load uses")
 	awake := flag.Bool("awake", false, "keep idle cores awake for all contenders (Linux, as root)")
 	profile := flag.String("profile", "", "run sallyport alone for a round and write its CPU profile to this file")
+	floor := flag.String("floor", "", "(inner use) run the least gateway: listen,upstream,cert,key")
 	proxy := flag.String("reverseproxy", "", "(inner use) run Go's bare ReverseProxy: listen,upstream[,cert,key]")
 	flag.Parse()
 	if *proxy != "" {
 		fatal(runReverseProxy(*proxy))
+		return
+	}
+	if *floor != "" {
+		fatal(runFloor(*floor))
 		return
 	}
 	if *awake {
@@ -135,13 +141,14 @@ func run(ctx context.Context, p plan) error {
 	all := []*contender{
 		{name: "nginx, bare", address: "127.0.0.1:18441", start: startNginx},
 		{name: "Go ReverseProxy, bare", address: "127.0.0.1:18442", start: startReverseProxy},
+		{name: "net/http's floor", address: "127.0.0.1:18449", start: startFloor},
 		{name: "sallyport, whole job", address: "127.0.0.1:18443", start: startSallyport, tokens: true},
 	}
 	if p.inner {
 		all = append(all[:1], innerContenders()...)
 	}
 	all = slices.DeleteFunc(all, func(c *contender) bool {
-		return p.only != "" && !strings.Contains(p.only, strings.ReplaceAll(c.name, ",", ""))
+		return p.only != "" && !slices.ContainsFunc(strings.Split(p.only, ","), func(part string) bool { return strings.Contains(c.name, part) })
 	})
 	for round := range p.rounds {
 		for _, c := range all {

@@ -50,8 +50,9 @@ func (db *DB) View(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 	return db.run(ctx, forView, fn)
 }
 
-// Look is View for one statement, which sees one moment by itself and so needs no
-// transaction: it costs two thirds of a View. A second statement fails.
+// Look is View for one statement that finds something by its key: it sees one
+// moment by itself and so needs no transaction, which is half of the cost. A second
+// statement fails. The end of ctx may leave the statement running to its own end.
 func (db *DB) Look(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	return db.run(ctx, forLook, fn)
 }

@@ -28,7 +28,11 @@ func (e *sqlEngine) begin(ctx context.Context, m mode) (session, error) {
 		pool = e.readers
 	}
 	if m == forLook {
-		return sqlLook{pool}, nil
+		conn, err := pool.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &sqlLook{conn: conn}, nil
 	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
@@ -83,18 +87,31 @@ func (s *sqlSession) rollback() {
 	s.end()
 }
 
-// sqlLook is one statement on any connection, which begins and ends by itself.
-type sqlLook struct{ pool *sql.DB }
+// sqlLook is one statement on a connection, which begins and ends by itself.
+// Neither database/sql nor the driver is told when its owner's context ends: each
+// would start a goroutine to hear of it, for a statement that takes microseconds.
+type sqlLook struct {
+	conn *sql.Conn
+	rows *sql.Rows
+}
 
-func (s sqlLook) query(ctx context.Context, query string, args []any) (cursor, error) {
-	rows, err := s.pool.QueryContext(ctx, query, args...)
+func (s *sqlLook) query(ctx context.Context, query string, args []any) (cursor, error) {
+	rows, err := s.conn.QueryContext(context.WithoutCancel(ctx), query, args...)
 	if err != nil {
 		return nil, err // not rows: a nil pointer in an interface is not nil
 	}
+	s.rows = rows
 	return rows, nil
 }
 
-func (sqlLook) exec(context.Context, string, []any) (int64, error) { return 0, errReadOnly }
-func (sqlLook) script(context.Context, string) error              { return errReadOnly }
-func (sqlLook) commit() error                                     { return nil }
-func (sqlLook) rollback()                                         {}
+func (s *sqlLook) exec(context.Context, string, []any) (int64, error) { return 0, errReadOnly }
+func (s *sqlLook) script(context.Context, string) error               { return errReadOnly }
+
+func (s *sqlLook) commit() error {
+	if s.rows != nil {
+		_ = s.rows.Close() // or the connection would wait for them; what they met was told
+	}
+	return s.conn.Close()
+}
+
+func (s *sqlLook) rollback() { _ = s.commit() }

@@ -119,6 +119,15 @@ func looksOnce(t *testing.T, db *store.DB) {
 			t.Errorf("two statements in a %s: %v", kind, err)
 		}
 	}
+	for range 100 { // more than there are connections
+		err := db.Look(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.Query(ctx, "SELECT name FROM contract_things")
+			return err
+		})
+		if err == nil {
+			t.Fatal("rows left open by a look: no error")
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := db.Look(ctx, func(context.Context, *store.Tx) error { return nil }); !errors.Is(err, context.Canceled) {

@@ -41,9 +41,11 @@ services:
       GET /sock/open: anonymous
       GET /sock/call: user
       GET /sock/events: {allow: user, stream: sse}
+      GET /sock/relay: {allow: user, stream: websocket}
+      GET /sock/secret/chat: {allow: user, stream: websocket}
     calls:
       rpc: ["POST /shop.Rpc/{method}"]
-      kept: ["POST /shop.Kept/{method}", GET /kept/events, GET /kept/chat]
+      kept: ["POST /shop.Kept/{method}", GET /kept/events, GET /kept/chat, GET /kept/open]
   kept:
     upstream: https://@kept@
     embedded: true
@@ -52,9 +54,12 @@ services:
       GET /kept/chat: {allow: user, stream: websocket}
       GET /kept/events: {allow: user, stream: sse}
       GET /kept/open: anonymous
+      GET /kept/call: user
+      GET /kept/relay: {allow: user, stream: websocket}
+      GET /kept/secret/chat: {allow: user, stream: websocket}
     calls:
       rpc: ["POST /shop.Rpc/{method}"]
-      sock: [GET /sock/events]
+      sock: [GET /sock/events, GET /sock/chat, GET /sock/open]
 `
 
 // doors is a zone of streamDoorsMap with all that belongs to it.
@@ -85,6 +90,7 @@ func startStreamDoors(t testing.TB) *doors {
 		d.sidecars[name] = d.sidecar(name)
 	}
 	d.serveKept()
+	d.keptSock.reach, d.sock.reach = d.byGuard, d.bySidecar
 	for _, path := range []string{"/sock/open", "/kept/open"} {
 		until(t, "the gateway finds "+path, func() bool { return d.do(call{path: path}).Status == 200 })
 	}
@@ -275,7 +281,8 @@ type chat struct {
 	ended chan error       // of each connection and event stream
 	heads chan http.Header // of the handshakes
 	mu    sync.Mutex
-	other http.HandlerFunc // guarded by mu; what answers to .../call
+	other http.HandlerFunc                                  // guarded by mu; what answers to .../call
+	reach func(r *http.Request) (io.ReadWriteCloser, error) // opens the WebSocket of another service that .../relay stands before
 }
 
 func newChat() *chat { return &chat{ended: make(chan error, 64), heads: make(chan http.Header, 64)} }
@@ -301,6 +308,13 @@ func (c *chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
+	case strings.HasSuffix(r.URL.Path, "/relay"):
+		far, err := c.reach(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusTeapot)
+			return
+		}
+		bridge(w, far)
 	case strings.HasSuffix(r.URL.Path, "/events"):
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, "data: first\n\n")

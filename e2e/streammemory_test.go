@@ -31,8 +31,9 @@ func peakOf(t testing.TB, pid int) int {
 	return n
 }
 
-// TestStreamsInConstantMemory: 64 MiB each way through both doors, by gRPC and by
-// WebSocket, in messages of 1 MiB, leave neither door larger by what passed.
+// TestStreamsInConstantMemory: 64 MiB each way through both doors, by gRPC, by
+// WebSocket and by one that a service opens at another, in messages of 1 MiB, leave
+// neither door larger by what passed.
 func TestStreamsInConstantMemory(t *testing.T) {
 	t.Parallel()
 	const messages, most = 64, 32 << 10 // KiB
@@ -65,8 +66,8 @@ func TestStreamsInConstantMemory(t *testing.T) {
 			t.Errorf("gRPC: %d bytes came back, %v, %v", n, err, sendErr)
 		}
 	}
-	socket := func() {
-		w := d.chats("/sock/chat", session)
+	socketAt := func(path string) {
+		w := d.chats(path, session)
 		defer w.Close()
 		sent := make(chan error, 1)
 		go func() {
@@ -90,7 +91,8 @@ func TestStreamsInConstantMemory(t *testing.T) {
 		what    string
 		sidecar *sidecarRun
 		move    func()
-	}{{"gRPC", d.sidecars["rpc"], calls}, {"WebSocket", d.sidecars["sock"], socket}} {
+	}{{"gRPC", d.sidecars["rpc"], calls}, {"WebSocket", d.sidecars["sock"], func() { socketAt("/sock/chat") }},
+		{"WebSocket of another service", d.sidecars["sock"], func() { socketAt("/sock/relay") }}} {
 		pids := map[string]int{"gateway": d.cmd.Process.Pid, "sidecar": s.sidecar.cmd.Process.Pid}
 		before := map[string]int{}
 		for name, pid := range pids {

@@ -31,6 +31,7 @@ type callee struct {
 	upstreams []zone.SliceUpstream // those that may be dialled
 	wire      wire
 	http2     wire // of gRPC, over HTTP/2
+	sockets   wire // of WebSockets, whose connections nothing else uses
 }
 
 // call is a compiled call.
@@ -38,6 +39,7 @@ type call struct {
 	asService bool
 	stream    bool
 	grpc      bool
+	websocket bool
 	proof     httpsig.Profile
 	body      int64  // bytes of the request's body
 	closed    string // why the call is not sent; empty: it is
@@ -68,9 +70,9 @@ func compileCalls(g *Guard, s *zone.Slice) (*calls, error) {
 			return nil, fmt.Errorf("calls of %s: %w", name, err)
 		}
 		if to.id.IsZero() {
-			to.wire, to.http2 = newPlainWire(g, to, false), newPlainWire(g, to, true)
+			to.wire, to.http2, to.sockets = newPlainWire(g, to, inTurn), newPlainWire(g, to, together), newPlainWire(g, to, once)
 		} else {
-			to.wire, to.http2 = newInnerWire(g, to, false), newInnerWire(g, to, true)
+			to.wire, to.http2, to.sockets = newInnerWire(g, to, inTurn), newInnerWire(g, to, together), newInnerWire(g, to, once)
 		}
 	}
 	return cs, nil
@@ -99,7 +101,7 @@ func (cs *calls) callee(zoneName string, c *zone.SliceCall) (*callee, error) {
 
 func compileCall(c *zone.SliceCall, rt *zone.Route) *call {
 	out := &call{
-		asService: c.AsService, stream: rt.Stream != zone.NoStream, grpc: rt.Stream == zone.StreamGRPC, proof: profileOf(rt), body: defaultBody,
+		asService: c.AsService, stream: rt.Stream != zone.NoStream, grpc: rt.Stream == zone.StreamGRPC, websocket: rt.Stream == zone.StreamWebSocket, proof: profileOf(rt), body: defaultBody,
 		closed: strings.Join(rt.NotEnforced, ", "),
 	}
 	if c.BodyLimit > 0 {

@@ -56,7 +56,11 @@ func (e *CallError) Unwrap() error { return e.Err }
 // this host. Authorization, Cookie and the headers of the inside that the caller
 // set are removed. A body is read to its end before anything is sent, except on
 // stream and `proof: channel` routes. Calls of gRPC go over HTTP/2, with the trailers
-// of their answers; see Guard.GRPC. No upgrade leaves, so there are no WebSockets.
+// of their answers; see Guard.GRPC. No upgrade leaves but the opening handshake of
+// a WebSocket, on `stream: websocket` calls: the body of its 101 is an
+// io.ReadWriteCloser, so that any library which takes an *http.Client works. It
+// has a CloseWrite, and ends with the request in hand whatever the context of the
+// handshake; one of a call `as: service` does not.
 // Redirects are not followed, no proxy is used, and every call but those of gRPC
 // ends after Config.CallTimeout; the size of an answer is for the caller to bound.
 //
@@ -93,7 +97,23 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		timer.Stop() // its client sets the deadline
 		wire = o.to.http2
 	}
+	var s *socket
+	if o.socket {
+		if s, err = t.g.reserve(o); err != nil {
+			end()
+			return notSent(req, err)
+		}
+		wire = o.to.sockets
+	}
 	res, err := wire.RoundTrip(o.request)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		if err = s.take(res); err == nil {
+			end() // of the handshake
+			res.Request = req
+			return res, nil
+		}
+	}
+	s.drop()
 	if err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
 			err = cause
@@ -102,7 +122,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		o.release()
 		return nil, err
 	}
-	if o.call.stream {
+	if o.call.stream && !o.socket {
 		timer.Stop() // it may last
 	}
 	res.Request = req

@@ -68,7 +68,8 @@ type Config struct {
 	CallTimeout time.Duration
 
 	// StreamIdle bounds the silence of a stream that is served, in both directions
-	// together; in all it lasts no longer than the certificates of its connection.
+	// together, and of a WebSocket of Guard.Client; in all it lasts no longer than the
+	// certificates of its connection.
 	// 0: 2 min.
 	StreamIdle time.Duration
 

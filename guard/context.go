@@ -24,8 +24,9 @@ type inbound struct {
 	correlationID string
 	trace         trace
 	stream        zone.Stream
-	reading       bool       // the request is the guard's own, see OwnerRead
-	ownership     *ownership // of an `owner: code` route, else nil
+	reading       bool            // the request is the guard's own, see OwnerRead
+	ownership     *ownership      // of an `owner: code` route, else nil
+	life          context.Context //nolint:containedctx // how long the request is in hand
 }
 
 type inboundKey struct{}

@@ -41,6 +41,7 @@ type Guard struct {
 
 	turnedAway *sparse // says who found none
 	streams    streams
+	sockets    sockets
 
 	settle     time.Time // signatures that are made from then on are taken
 	spool      *httpsig.Spool

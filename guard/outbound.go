@@ -17,7 +17,9 @@ type outbound struct {
 	request *http.Request
 	to      *callee
 	call    *call
-	body    *httpsig.Body // nil: the caller's own
+	body    *httpsig.Body   // nil: the caller's own
+	socket  bool            // it is the opening handshake of a WebSocket
+	life    context.Context //nolint:containedctx // of the request whose right the call uses; nil: of none
 }
 
 // prepare returns the request to send: the caller's, with the headers of the
@@ -32,6 +34,10 @@ func (g *Guard) prepare(ctx context.Context, b *book, req *http.Request) (*outbo
 	if err != nil {
 		return nil, err
 	}
+	o := &outbound{to: to, call: c, socket: c.opensSocket(req)}
+	if in != nil && !c.asService {
+		o.life = in.life
+	}
 	if in == nil { // a service that acts for itself begins a business action of its own
 		in = &inbound{correlationID: correlationOf(nil), trace: traceOf(nil), client: nobody}
 	}
@@ -44,6 +50,9 @@ func (g *Guard) prepare(ctx context.Context, b *book, req *http.Request) (*outbo
 			out.Header[name] = values
 		}
 	}
+	if o.socket { // its other fields are between the two ends of the socket
+		out.Header["Connection"], out.Header["Upgrade"], out.Close = []string{"Upgrade"}, []string{"websocket"}, false
+	}
 	if c.grpc {
 		out.Header["Te"] = []string{"trailers"} // RFC 9113 section 8.2.2
 	}
@@ -51,7 +60,7 @@ func (g *Guard) prepare(ctx context.Context, b *book, req *http.Request) (*outbo
 	out.Header[headerCorrelation] = []string{in.correlationID}
 	out.Header[headerTrace] = []string{in.trace.next().String()}
 	out.Header[httpsig.ClientHeader] = []string{firstOf(in.client, nobody)}
-	o := &outbound{request: out, to: to, call: c}
+	o.request = out
 	if to.id.IsZero() {
 		out.Header[headerCaller] = []string{b.slice.Service} // no certificate says it
 		return o, nil

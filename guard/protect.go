@@ -223,6 +223,7 @@ func (p *protected) serve(w http.ResponseWriter, r *http.Request, in *inbound, r
 			r.Body = &streamBody{body, s}
 		}
 	}
+	in.life = ctx
 	r = r.WithContext(ctx)
 	r.Header = forHandler(r.Header, in)
 	if ru.route.Owner.Kind != zone.NoOwner && in.principal.Anonymous() { // owns nothing: the handler need not run

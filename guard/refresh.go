@@ -153,7 +153,7 @@ func (g *Guard) enforce(ctx context.Context, old, b *book) {
 	if n := g.callers.CloseWhere(func(p svid.Peer) bool { return lost[nameOf(p.ID)] }); n > 0 {
 		g.cfg.Log.InfoContext(ctx, "guard: connections closed, their callers lost a right", "connections", n)
 	}
-	if n := g.review(b); n > 0 {
+	if n := g.review(b) + g.sockets.review(b); n > 0 {
 		g.cfg.Log.InfoContext(ctx, "guard: streams ended, the map does not allow them any more", "streams", n)
 	}
 	g.callees.CloseWhere(func(p svid.Peer) bool { return b.calls.to[nameOf(p.ID)] == nil })

@@ -28,13 +28,23 @@ type wire interface {
 	CloseIdleConnections()
 }
 
+// manner is how the calls of a wire share connections.
+type manner uint8
+
+const (
+	inTurn   manner = iota // HTTP/1.1: one call after the other
+	together               // HTTP/2: many at a time, for gRPC alone
+	once                   // HTTP/1.1: never, for WebSockets: what comes after a handshake is no request
+)
+
 // template is the transport of both wires. It speaks HTTP/1.1 only: there each
 // request has its connection to itself. For gRPC alone it speaks HTTP/2 only.
-func template(patience time.Duration, http2 bool) *http.Transport {
+func template(patience time.Duration, m manner) *http.Transport {
 	t := &http.Transport{
 		Proxy:                  nil, // in particular not from the environment
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      false,
+		DisableKeepAlives:      m == once,
 		MaxIdleConns:           128,
 		MaxIdleConnsPerHost:    32,
 		MaxConnsPerHost:        256,
@@ -43,7 +53,7 @@ func template(patience time.Duration, http2 bool) *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-	if http2 {
+	if m == together {
 		t.ResponseHeaderTimeout = 0 // a service may listen for long before it says anything
 		t.Protocols = new(http.Protocols)
 		t.Protocols.SetHTTP2(true)
@@ -57,8 +67,8 @@ func template(patience time.Duration, http2 bool) *http.Transport {
 }
 
 // newPlainWire returns the wire to a service without an inner door, on this host.
-func newPlainWire(g *Guard, to *callee, http2 bool) *http.Transport {
-	t := template(g.cfg.CallTimeout, http2)
+func newPlainWire(g *Guard, to *callee, m manner) *http.Transport {
+	t := template(g.cfg.CallTimeout, m)
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: hereOnly}
 	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return to.dial(ctx, dialer) }
 	return t
@@ -92,7 +102,7 @@ func (to *callee) dial(ctx context.Context, dialer *net.Dialer) (net.Conn, error
 type innerWire struct {
 	g       *Guard
 	to      *callee
-	http2   bool
+	manner  manner
 	connect func(context.Context) (net.Conn, error) // to an instance, without TLS yet
 
 	mu  sync.Mutex
@@ -110,9 +120,9 @@ type generation struct {
 	retire time.Time                       // guarded by mu; from then on it takes no new call; zero: not known yet
 }
 
-func newInnerWire(g *Guard, to *callee, http2 bool) *innerWire {
+func newInnerWire(g *Guard, to *callee, m manner) *innerWire {
 	dialer := &net.Dialer{Timeout: dialTimeout}
-	return &innerWire{g: g, to: to, http2: http2, connect: func(ctx context.Context) (net.Conn, error) { return to.dial(ctx, dialer) }}
+	return &innerWire{g: g, to: to, manner: m, connect: func(ctx context.Context) (net.Conn, error) { return to.dial(ctx, dialer) }}
 }
 
 func (w *innerWire) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -150,7 +160,7 @@ func (w *innerWire) current() (*generation, error) {
 		}
 		old.transport.CloseIdleConnections() // busy ones follow when they are done
 	}
-	gen := &generation{identity: own, transport: template(w.g.cfg.CallTimeout, w.http2), macs: make(map[net.Conn]*httpsig.MACSigner)}
+	gen := &generation{identity: own, transport: template(w.g.cfg.CallTimeout, w.manner), macs: make(map[net.Conn]*httpsig.MACSigner)}
 	if gen.signer, err = httpsig.NewSigner(signerOf(own), own.Certificate.Certificate); err != nil {
 		return nil, err
 	}
@@ -168,7 +178,7 @@ func (w *innerWire) dial(ctx context.Context, gen *generation) (net.Conn, error)
 	cfg := svid.ClientTLS(w.g.source, w.to.id)
 	cfg.NextProtos = []string{"http/1.1"}
 	noted := &notedConn{Conn: raw, gen: gen}
-	if w.http2 {
+	if w.manner == together {
 		cfg.NextProtos = []string{"h2"}
 		raw = noted
 	}
@@ -182,7 +192,7 @@ func (w *innerWire) dial(ctx context.Context, gen *generation) (net.Conn, error)
 		var mac *httpsig.MACSigner
 		if mac, err = httpsig.NewMACSigner(key); err == nil {
 			gen.notice(state.PeerCertificates[0].NotAfter, w.g.cfg.Clock())
-			if w.http2 {
+			if w.manner == together {
 				noted.note(c, mac)
 				return c, nil // net/http speaks HTTP/2 over a *tls.Conn alone
 			}

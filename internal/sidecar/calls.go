@@ -12,6 +12,7 @@ import (
 // calls is the server of the outbound listener.
 type calls struct {
 	srv    *http.Server
+	out    *outbound
 	served chan error // what Serve returned
 }
 
@@ -26,9 +27,9 @@ func (s *Sidecar) takeCalls(ctx context.Context, end context.CancelCauseFunc) (*
 	if s.network == "unix" {
 		itself = own(s.Ready, func() { end(errQuit) })
 	}
-	c := &calls{served: make(chan error, 1)}
+	c := &calls{out: newOutbound(s.cfg, s.handles, itself), served: make(chan error, 1)}
 	c.srv = &http.Server{
-		Handler:           newOutbound(s.cfg, s.handles, itself),
+		Handler:           c.out,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       s.cfg.AnswerTime, // guard.Client bounds a call more tightly
 		WriteTimeout:      s.cfg.AnswerTime,
@@ -40,6 +41,7 @@ func (s *Sidecar) takeCalls(ctx context.Context, end context.CancelCauseFunc) (*
 
 		DisableGeneralOptionsHandler: true, // net/http would answer OPTIONS * in our place
 	}
+	c.srv.RegisterOnShutdown(c.out.end)
 	c.srv.Protocols.SetHTTP1(true)
 	c.srv.Protocols.SetUnencryptedHTTP2(true) // of gRPC, with prior knowledge
 	go func() {
@@ -58,6 +60,7 @@ func (c *calls) drain(patience time.Duration) error {
 	if late != nil {
 		_ = c.srv.Close() // cuts them off
 	}
+	c.out.await(ctx) // net/http knows nothing of tunnels
 	if err := <-c.served; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("sidecar: take calls: %w", err)
 	}

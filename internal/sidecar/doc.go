@@ -48,7 +48,9 @@
 // and trace. A handle is 128 random bits, lives in this process only and for as
 // long as its request is open, and is the one thing that finds a request: a
 // correlation id never does. The call lives as long as the service waits for it,
-// also when the request that it belongs to ends meanwhile. Without a handle only
+// also when the request that it belongs to ends meanwhile; but a WebSocket ends with
+// that request. It is opened by the handshake that the inner door takes as well, and
+// nothing but its tunnel follows on the connection. Without a handle only
 // calls that the map declares `as: service` pass. What may be called is
 // guard.Client's to decide, from the map: the default is nothing.
 //
@@ -60,11 +62,11 @@
 //
 // # What it refuses
 //
-// Upgrades but of WebSocket on routes that declare it, tunnels, absolute targets,
-// paths that some services read in another way than the map (a semicolon, a
-// backslash, what a second decoding would decode), a handle that is unknown, ended,
-// malformed or sent twice, more requests than its table of handles has room for,
-// and a service that is away from this host. Until the identity and the map are
+// Upgrades but of WebSocket (of others on routes that declare it only), tunnels,
+// absolute targets, paths that some services read in another way than the map (a
+// semicolon, a backslash, what a second decoding would decode), a handle that is
+// unknown, ended, malformed or sent twice, more requests than its table of handles
+// has room for, and a service that is away from this host. Until the identity and the map are
 // there it does not listen for others at all.
 //
 // # What it cannot do
@@ -74,7 +76,5 @@
 // HEAD or OPTIONS without a body is sent again, once, when the connection breaks
 // before the first byte of the answer; instances that do not take the connection
 // are passed over. The token of a request lives a minute: calls under the
-// handle of a long stream are refused by the callee after that. The service's own
-// calls are plain requests and event streams: it opens no WebSocket and no gRPC
-// through its sidecar.
+// handle of a long stream are refused by the callee after that.
 package sidecar

@@ -38,7 +38,7 @@ func (t *handles) issue(request context.Context) (handle, bool) {
 	return h, true
 }
 
-// withdraw ends a handle. What was begun under it goes on.
+// withdraw ends a handle. What was begun under it goes on, but for WebSockets.
 func (t *handles) withdraw(h handle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

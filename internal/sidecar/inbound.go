@@ -69,7 +69,15 @@ func upgradeOf(r *http.Request) (*upstream.Handshake, error) {
 	if !asksUpgrade(r) {
 		return nil, nil
 	}
-	if guard.Stream(r.Context()) != "websocket" || r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ContentLength != 0 {
+	if guard.Stream(r.Context()) != "websocket" {
+		return nil, problem.New(problem.RequestUpgrade, nil)
+	}
+	return handshakeOf(r)
+}
+
+// handshakeOf returns the opening handshake that a request with an upgrade is.
+func handshakeOf(r *http.Request) (*upstream.Handshake, error) {
+	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.ContentLength != 0 {
 		return nil, problem.New(problem.RequestUpgrade, nil)
 	}
 	h, err := upstream.ReadHandshake(r.Header)

@@ -63,6 +63,9 @@ type placed struct {
 	leave func()
 }
 
+// CloseWrite ends the one direction of a tunnel.
+func (p *placed) CloseWrite() error { return closeWrite(p.Conn) }
+
 func (p *placed) Close() error {
 	err := p.Conn.Close()
 	p.leave()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/upstream"
 )
 
 // outbound is the handler of the listener that takes the service's calls.
@@ -19,10 +20,13 @@ type outbound struct {
 	handles *handles
 	own     http.Handler // answers to ownHost; nil where the peer may be anybody
 	proxy   *httputil.ReverseProxy
+	sockets sockets
+	end     context.CancelFunc // ends the sockets
 }
 
 func newOutbound(c Config, t *handles, own http.Handler) *outbound {
 	o := &outbound{cfg: c, handles: t, own: own}
+	o.sockets.over, o.end = context.WithCancel(context.Background())
 	o.proxy = &httputil.ReverseProxy{
 		Rewrite:        o.rewrite,
 		ModifyResponse: o.answer,
@@ -57,10 +61,16 @@ func callFrom(ctx context.Context) *call {
 
 // ServeHTTP makes one call.
 func (o *outbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var socket *upstream.Handshake
+	if asksUpgrade(r) {
+		w.Header()["Connection"] = []string{"close"} // what follows is no request, whatever the answer
+		var err error
+		if socket, err = handshakeOf(r); err != nil {
+			o.refuse(w, r, err)
+			return
+		}
+	}
 	switch {
-	case asksUpgrade(r):
-		o.refuse(w, r, problem.New(problem.RequestUpgrade, nil))
-		return
 	case !originForm(r):
 		o.refuse(w, r, problem.WithDetail(problem.RequestTarget, "send the path as the target and the callee's name as Host"))
 		return
@@ -84,6 +94,10 @@ func (o *outbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if isGRPC(r) {
 		c.lasts()
 		o.forwardCall(w, r, c)
+		return
+	}
+	if socket != nil {
+		o.forwardSocket(w, r, c, socket)
 		return
 	}
 	w.Header()["Content-Type"] = nil // net/http would guess one from the body

@@ -17,42 +17,45 @@ import (
 // has ended: WebSocket ends in both at once (RFC 6455 section 7.1.1).
 const tunnelRest = 10 * time.Second
 
-// tunnel moves bytes both ways between who asked for a WebSocket and the service
-// that took it, until both directions have ended or one has broken. It knows
-// nothing of frames.
+// far is the end of a tunnel that took a WebSocket: the service, or the callee of
+// a call of it.
+type far interface {
+	io.ReadWriter
+	CloseWrite() error
+	Cut() // closes it under whoever reads or writes
+}
+
+// tunnel moves bytes both ways between who asked for a WebSocket and who took it,
+// until both directions have ended or one has broken. It knows nothing of frames.
 type tunnel struct {
-	service *upstream.Exchange
-	sender  net.Conn
-	idle    atomic.Int64 // nanoseconds that both may be silent
-	last    atomic.Int64 // unix nanoseconds of the last byte
-	over    sync.Once
+	far    far
+	sender net.Conn
+	idle   atomic.Int64 // nanoseconds that both may be silent
+	last   atomic.Int64 // unix nanoseconds of the last byte
+	over   sync.Once
 }
 
 // answerTunnel gives the service's 101 and what follows it. The connection is the
 // guard's to end as well: with its certificates, and when the map takes the right.
 func (d *inbound) answerTunnel(ctx context.Context, w http.ResponseWriter, x *upstream.Exchange) error {
-	h := make(http.Header)
-	outward(h, x.Header)
-	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-	for _, name := range []string{"Accept", "Protocol", "Extensions"} {
-		if v := x.Header["Sec-Websocket-"+name]; v != nil {
-			delete(h, "Sec-Websocket-"+name)
-			h["Sec-WebSocket-"+name] = v // as RFC 6455 spells it: some clients compare bytes
-		}
-	}
-	var head bytes.Buffer
-	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	_ = h.Write(&head) // into memory
-	head.WriteString("\r\n")
+	_, err := openTunnel(ctx, w, x.Header, x, d.cfg.StreamIdle)
+	return err
+}
+
+// openTunnel gives the 101 with the fields that go on, and moves what follows it
+// until the tunnel ends, with ctx at the latest. It returns why nothing more came
+// from the far end; err: there is no tunnel, and nothing was answered.
+func openTunnel(ctx context.Context, w http.ResponseWriter, from http.Header, to far, idle time.Duration) (why, err error) {
+	head := switching(from)
 	sender, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	early, _ := buffered.Peek(buffered.Reader.Buffered()) // as much as is there never fails
-	t := &tunnel{service: x, sender: sender}
-	t.idle.Store(int64(d.cfg.StreamIdle))
+	t := &tunnel{far: to, sender: sender}
+	t.idle.Store(int64(idle))
 	t.touch()
-	watch := time.NewTimer(d.cfg.StreamIdle)
+	watch := time.NewTimer(idle)
 	done := make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() { t.watch(watch, done) })
@@ -61,21 +64,39 @@ func (d *inbound) answerTunnel(ctx context.Context, w http.ResponseWriter, x *up
 	// knows nothing of frames has none to say.
 	stop := context.AfterFunc(ctx, t.cut)
 	defer stop()
-	if _, err := sender.Write(head.Bytes()); err != nil {
-		return nil
+	if _, err := sender.Write(head); err != nil {
+		return nil, nil
 	}
 	inward := make(chan struct{})
 	go func() {
 		defer close(inward)
-		t.move(x, io.MultiReader(bytes.NewReader(early), sender), x.CloseWrite)
+		_ = t.move(to, io.MultiReader(bytes.NewReader(early), sender), to.CloseWrite)
 	}()
-	t.move(sender, x, func() error { return closeWrite(sender) })
+	why = t.move(sender, to, func() error { return closeWrite(sender) })
 	<-inward
-	return nil
+	return why, nil
 }
 
-// move moves one direction and tells its end.
-func (t *tunnel) move(to io.Writer, from io.Reader, end func() error) {
+// switching is the head of the 101.
+func switching(from http.Header) []byte {
+	h := make(http.Header)
+	outward(h, from)
+	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	for _, name := range []string{"Accept", "Protocol", "Extensions"} {
+		if v := from["Sec-Websocket-"+name]; v != nil {
+			delete(h, "Sec-Websocket-"+name)
+			h["Sec-WebSocket-"+name] = v // as RFC 6455 spells it: some clients compare bytes
+		}
+	}
+	var head bytes.Buffer
+	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	_ = h.Write(&head) // into memory
+	head.WriteString("\r\n")
+	return head.Bytes()
+}
+
+// move moves one direction and tells its end. It returns the fault of a read.
+func (t *tunnel) move(to io.Writer, from io.Reader, end func() error) error {
 	buf := piecePool.Get().(*[pieceSize]byte)
 	defer piecePool.Put(buf)
 	for {
@@ -84,17 +105,20 @@ func (t *tunnel) move(to io.Writer, from io.Reader, end func() error) {
 			t.touch()
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				t.cut()
-				return
+				return nil
 			}
 		}
 		switch {
 		case err == nil:
-		case err != io.EOF, end() != nil: // all or nothing
+		case err != io.EOF:
 			t.cut()
-			return
+			return err
+		case end() != nil: // all or nothing
+			t.cut()
+			return nil
 		default:
 			t.idle.Store(int64(tunnelRest))
-			return
+			return nil
 		}
 	}
 }
@@ -122,7 +146,7 @@ func (t *tunnel) touch() { t.last.Store(time.Now().UnixNano()) }
 // cut ends both directions, from any goroutine.
 func (t *tunnel) cut() {
 	t.over.Do(func() {
-		t.service.Cut()
+		t.far.Cut()
 		_ = t.sender.Close() // it is over
 	})
 }

@@ -118,9 +118,9 @@ func (s *Handshake) appendTo(dst []byte) ([]byte, error) {
 	return dst, err
 }
 
-// accept checks that the head of a 101 accepts this handshake and nothing else
+// Accept checks that the head of a 101 accepts this handshake and nothing else
 // (RFC 6455 section 4.1, what the client must verify).
-func (s *Handshake) accept(h http.Header) error {
+func (s *Handshake) Accept(h http.Header) error {
 	sum := sha1.Sum([]byte(s.key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // #nosec G401 -- as above
 	upgrade, accept, protocol := h["Upgrade"], h["Sec-Websocket-Accept"], h["Sec-Websocket-Protocol"]
 	switch {

@@ -62,7 +62,7 @@ func (a *response) read(w *wire, method string, asked *Handshake) error {
 			return errors.New("101 in HTTP/1.0")
 		case a.status == http.StatusSwitchingProtocols:
 			a.framing, a.length, a.closes = tunnel, -1, true
-			return asked.accept(a.header)
+			return asked.Accept(a.header)
 		case a.status >= 200:
 			err := a.frame(method)
 			// Whoever wanted to switch and was refused may be of two minds about what

@@ -65,7 +65,7 @@ func plainPort(origin string) bool {
 func mailType() typ[Mail] {
 	return object("mail", "smtp and from",
 		key("smtp", secret(), func(m *Mail) *Secret { return &m.SMTP },
-			"holds smtp://HOST:PORT (plain, loopback only) or smtps://USER:PASS@HOST:PORT").must(),
+			"holds smtps://USER:PASS@HOST:465 (TLS), smtp+starttls://USER:PASS@HOST:587 (STARTTLS, never without) or smtp://HOST:PORT (plain, loopback only)").must(),
 		key("from", mailAddress(), func(m *Mail) *string { return &m.From }, "the sender of mails").must(),
 	)
 }

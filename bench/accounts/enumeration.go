@@ -176,8 +176,8 @@ const patience = time.Minute
 // rest waits until the outbox has nothing to do.
 func (b *bed) rest(ctx context.Context) error {
 	for began := time.Now(); ; {
-		n, _, err := b.outbox.Waiting(ctx)
-		if err != nil || n == 0 {
+		mail, err := b.outbox.Status(ctx)
+		if err != nil || mail.Waiting == 0 {
 			return err
 		}
 		if time.Since(began) > patience {

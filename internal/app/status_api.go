@@ -21,7 +21,8 @@ type Status struct {
 	Listeners    []ListenerStatus    `json:"listeners"`
 	Services     []ServiceStatus     `json:"services"`
 	Exports      []ExportStatus      `json:"exports"`
-	Notices      int                 `json:"notices"` // declared and not enforced yet, or weak: see `check`
+	Mail         *MailStatus         `json:"mail,omitempty"` // nil: the zone has none
+	Notices      int                 `json:"notices"`        // declared and not enforced yet, or weak: see `check`
 }
 
 // MapStatus is the map in force, and the one that was refused after it.
@@ -98,4 +99,25 @@ type ExportStatus struct {
 	Failures int64  `json:"failures"` // attempts
 	Dropped  int64  `json:"dropped"`  // will not arrive
 	Waiting  int64  `json:"waiting"`  // are still to be sent
+}
+
+// MailStatus is the outbox of letters. No address is in it, and no text of the
+// SMTP server's.
+type MailStatus struct {
+	Waiting int         `json:"waiting"`              // letters
+	Limit   int         `json:"limit"`                // most that may wait
+	Oldest  string      `json:"oldest,omitempty"`     // of those: asked for
+	Cause   string      `json:"cause,omitempty"`      // why that one was not sent when it was tried last
+	GivenUp int         `json:"given_up"`             // of the last 30 days, 10,000 at most
+	Causes  []MailCause `json:"causes,omitempty"`     // of those, the most frequent first; five at most
+	Failing string      `json:"failing_at,omitempty"` // the SMTP server fails since; as this process knows it
+	Failure string      `json:"failure,omitempty"`    // how
+	Error   string      `json:"error,omitempty"`      // what gave no answer: store
+}
+
+// MailCause is why letters were given up: a code of SMTP, or a word: expired,
+// invalid, altered.
+type MailCause struct {
+	Cause   string `json:"cause"`
+	Letters int    `json:"letters"`
 }

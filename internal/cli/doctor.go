@@ -9,6 +9,8 @@ import (
 
 	"sallyport.dev/internal/app"
 	"sallyport.dev/internal/doctor"
+	"sallyport.dev/internal/mail"
+	"sallyport.dev/internal/obs"
 	"sallyport.dev/zone"
 )
 
@@ -33,6 +35,7 @@ func (c *doctorCmd) Run(e *env) error {
 		Data: c.Data, RootKey: c.RootKey, Run: c.Sockets, Deep: c.Deep, MemoryLimit: app.MemoryLimit,
 		Host: doctor.ThisHost(), Engines: doctor.RealEngines(),
 	}
+	config.Engines.SMTP = tryMail
 	if config.Run == "" {
 		config.Run = app.RunFolder()
 	}
@@ -55,6 +58,12 @@ func (c *doctorCmd) Run(e *env) error {
 		return err
 	}
 	return no(nil)
+}
+
+// tryMail talks to the mail server as the zone would, and sends nothing.
+func tryMail(ctx context.Context, url, zone string) (doctor.SMTP, error) {
+	s, step, err := mail.Try(ctx, obs.Secret(url), zone, nil)
+	return doctor.SMTP{At: s.At, TLS: s.TLS, Proved: s.Proved, Step: string(step)}, err
 }
 
 // lookAtJournal reads the folder of the journal. What hangs there is left alone:
@@ -106,7 +115,19 @@ func runningOf(s *app.Status) *doctor.Running {
 	for _, svc := range s.Services {
 		r.Services = append(r.Services, doctor.Service{Name: svc.Name, Instances: svc.Instances, Healthy: svc.Healthy})
 	}
+	if m := s.Mail; m != nil {
+		r.Mail = &doctor.Outbox{
+			Waiting: m.Waiting, Limit: m.Limit, GivenUp: m.GivenUp, Failure: m.Failure, Error: m.Error,
+			Oldest: timeOf(m.Oldest), Failing: timeOf(m.Failing),
+		}
+	}
 	return r
+}
+
+// timeOf reads a time of the status; zero: there is none.
+func timeOf(stamp string) time.Time {
+	t, _ := time.Parse(time.RFC3339, stamp)
+	return t
 }
 
 // writeReport prints a line for each check, and its mend below it.

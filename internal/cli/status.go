@@ -93,6 +93,9 @@ func writeStatus(w io.Writer, s *app.Status) {
 	for _, x := range s.Exports {
 		fmt.Fprintf(w, "export\t%s %s\t%d sent, %d waiting, %d dropped, %d failures\n", x.Exporter, x.Signal, x.Sent, x.Waiting, x.Dropped, x.Failures)
 	}
+	if s.Mail != nil {
+		writeMail(w, s.Mail)
+	}
 	if s.Notices > 0 {
 		fmt.Fprintf(w, "notices\t%d\tsallyport check %s\n", s.Notices, s.Map.File)
 	}
@@ -125,6 +128,32 @@ func writeService(w io.Writer, svc *app.ServiceStatus) {
 		fmt.Fprintf(w, ", seen %s with %s", g.Seen, which)
 	}
 	fmt.Fprintln(w)
+}
+
+// writeMail prints how many letters wait, and what keeps them.
+func writeMail(w io.Writer, m *app.MailStatus) {
+	if m.Error != "" {
+		fmt.Fprintf(w, "mail\tunknown\tno answer of: %s\n", m.Error)
+		return
+	}
+	fmt.Fprintf(w, "mail\t%d waiting\tof %d at most", m.Waiting, m.Limit)
+	if m.Oldest != "" {
+		fmt.Fprintf(w, "; the oldest since %s", m.Oldest)
+	}
+	if m.Cause != "" {
+		fmt.Fprintf(w, ", last answer: %s", m.Cause)
+	}
+	fmt.Fprintln(w)
+	if m.Failing != "" {
+		fmt.Fprintf(w, "mail server\tfails\tsince %s: %s\n", m.Failing, m.Failure)
+	}
+	if m.GivenUp > 0 {
+		var causes []string
+		for _, c := range m.Causes {
+			causes = append(causes, fmt.Sprintf("%d %s", c.Letters, c.Cause))
+		}
+		fmt.Fprintf(w, "mail given up\t%d\tof the last 30 days: %s\n", m.GivenUp, strings.Join(causes, "; "))
+	}
 }
 
 // length prints seconds as people say them.

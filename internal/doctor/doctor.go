@@ -54,7 +54,8 @@ type Running struct {
 	Listeners map[string]string
 	Ends      []Lifetime
 	Services  []Service
-	Refused   string // why the last map that was read is not in use; empty: it is
+	Mail      *Outbox // nil: it has none
+	Refused   string  // why the last map that was read is not in use; empty: it is
 }
 
 // Lifetime is a certificate by name, with its end.
@@ -97,7 +98,7 @@ func Examine(ctx context.Context, c Config) Report {
 	}{
 		{"host", (*examination).host}, {"clock", (*examination).clock}, {"disk", (*examination).disk}, {"data", (*examination).data},
 		{"map", (*examination).zoneMap}, {"ports", (*examination).ports}, {"certificates", (*examination).certificates},
-		{"services", (*examination).services}, {"store", (*examination).store}, {"zone", (*examination).running},
+		{"services", (*examination).services}, {"store", (*examination).store}, {"mail", (*examination).mail}, {"zone", (*examination).running},
 	} {
 		e.part = p.name
 		if err := ctx.Err(); err != nil {

@@ -28,7 +28,7 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Finding is the outcome of one check.
 type Finding struct {
-	Part  string `json:"part"` // host, clock, disk, data, map, ports, certificates, services, store, zone
+	Part  string `json:"part"` // host, clock, disk, data, map, ports, certificates, services, store, mail, zone
 	Name  string `json:"name"`
 	State State  `json:"state"`
 	Found string `json:"found"`          // what was seen

@@ -37,6 +37,7 @@ services:
     sidecar: 127.0.0.1:9502
     routes: {GET /orders: user}
 store: {postgres: {file: pg.url}, valkey: {file: valkey.url}}
+identity: {listener: public, mail: {smtp: {file: smtp.url}, from: no-reply@shop.example}}
 `
 
 var now = time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC)
@@ -59,6 +60,7 @@ type patient struct {
 	postgres Postgres
 	valkey   Valkey
 	sqlite   SQLite
+	smtp     SMTP
 }
 
 type closed struct{}
@@ -77,6 +79,7 @@ func newPatient(t *testing.T) *patient {
 	}
 	z.Notices = nil // of what this version does not enforce
 	z.Store.Postgres.File, z.Store.Valkey.File = filepath.Join(dir, "pg.url"), filepath.Join(dir, "valkey.url")
+	z.Identity.Mail.SMTP.File = filepath.Join(dir, "smtp.url")
 	p := &patient{
 		t: t, dir: dir, dead: map[string]error{}, disks: map[string]Disk{}, nofile: 1 << 20,
 		kernel: KernelClock{Synchronized: true, MaxError: 3 * time.Millisecond},
@@ -92,6 +95,7 @@ func newPatient(t *testing.T) *patient {
 		postgres: Postgres{Version: 160004, TLS: true, MayCreate: true, Fsync: "on", Sync: "on", Encoding: "UTF8", Connections: 10, Most: 100},
 		valkey:   Valkey{Name: "Valkey", Version: "8.0.1", Policy: "noeviction", Most: 1 << 30, Used: 1 << 20, Role: "master", Kept: true},
 		sqlite:   SQLite{WAL: true, Tables: 12},
+		smtp:     SMTP{At: "mail.example:587", TLS: "TLS 1.3", Proved: true},
 	}
 	data := filepath.Join(dir, "data")
 	for _, d := range []string{data, filepath.Join(data, "journal"), filepath.Join(data, "spool"), filepath.Join(dir, "run")} {
@@ -104,6 +108,7 @@ func newPatient(t *testing.T) *patient {
 	p.write("data.root", "a key", 0o600)
 	p.write("pg.url", "postgres://zone:geheim@db.example/zone?sslmode=verify-full\n", 0o600)
 	p.write("valkey.url", "rediss://:geheim@kv.example:6379\n", 0o600)
+	p.write("smtp.url", "smtp+starttls://zone:geheim@mail.example:587\n", 0o600)
 	p.write("data/ca.pem", certificate(t, nil, now.Add(-day), now.Add(5*365*day)).cert, 0o644)
 	p.Config = Config{
 		Zone: z, Data: data, Run: filepath.Join(dir, "run"), MemoryLimit: 512 << 20,
@@ -112,6 +117,7 @@ func newPatient(t *testing.T) *patient {
 			SQLite:   func(context.Context, string, bool) (SQLite, error) { return p.sqlite, nil },
 			Postgres: func(context.Context, string) (Postgres, error) { return p.postgres, p.dead["postgres"] },
 			Valkey:   func(context.Context, string) (Valkey, error) { return p.valkey, p.dead["valkey"] },
+			SMTP:     func(context.Context, string, string) (SMTP, error) { return p.smtp, p.dead["smtp"] },
 		},
 	}
 	p.Host = p.host()
@@ -158,7 +164,7 @@ func (p *patient) host() Host {
 func (p *patient) serves() {
 	p.Running = &Running{
 		PID: 4711, Ready: true, Revision: p.Zone.Revision, Ends: []Lifetime{{"identity of gateway", now.Add(50 * time.Minute)}},
-		Services: []Service{{"catalog", 1, 1}, {"orders", 2, 2}},
+		Services: []Service{{"catalog", 1, 1}, {"orders", 2, 2}}, Mail: &Outbox{Limit: 100},
 	}
 	p.files["/proc/4711/limits"] = "Limit                     Soft Limit           Hard Limit           Units\nMax core file size        0                    0                    bytes\nMax open files            1048576              1048576              files\n"
 	p.files["/proc/4711/environ"] = "HOME=/root\x00SECRET=geheim\x00"

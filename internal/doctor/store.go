@@ -15,15 +15,16 @@ import (
 	"sallyport.dev/zone"
 )
 
-// Engines look at the stores. None of them writes. The zero value of each makes
-// its findings unknown.
+// Engines look at the stores, and at the mail server. None of them writes, or sends
+// anything. The zero value of each makes its findings unknown.
 type Engines struct {
 	SQLite   func(ctx context.Context, path string, clean bool) (SQLite, error)
 	Postgres func(ctx context.Context, url string) (Postgres, error)
 	Valkey   func(ctx context.Context, url string) (Valkey, error)
+	SMTP     func(ctx context.Context, url, zone string) (SMTP, error) // no text of the server's is in the error
 }
 
-// RealEngines ask the engines themselves.
+// RealEngines ask the engines themselves; SMTP is the caller's.
 func RealEngines() Engines {
 	return Engines{SQLite: AskSQLite, Postgres: AskPostgres, Valkey: AskValkey}
 }

@@ -58,6 +58,7 @@ type Outbox struct {
 	zone    string
 	dialer  dialer
 	full    int
+	maxDead int
 	shake   func() float64
 	weather weather
 	metrics *metrics
@@ -90,7 +91,7 @@ func New(c Config) (*Outbox, error) {
 	}
 	o := &Outbox{
 		db: c.DB, root: c.Root, letters: letters, render: c.Render, clock: c.Clock, log: c.Log,
-		from: from, zone: c.Zone.Name, full: c.Full, shake: c.Jitter,
+		from: from, zone: c.Zone.Name, full: c.Full, maxDead: maxDead, shake: c.Jitter,
 		dialer: dialer{relay: at, roots: c.Roots, helo: c.Zone.Name, limit: deliveryLimit},
 		wake:   make(chan struct{}, 1),
 	}
@@ -183,6 +184,7 @@ func (o *Outbox) room(ctx context.Context, tx *store.Tx, now time.Time, known bo
 		o.count, o.at = n, now
 	}
 	if o.count >= full {
+		o.metrics.ended.WithLabelValues(outcomeFull).Inc()
 		return ErrFull
 	}
 	o.count++

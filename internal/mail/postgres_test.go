@@ -8,5 +8,5 @@ import (
 
 func TestPostgres(t *testing.T) {
 	pgtest.Run(t, TestDelivered, TestRolledBack, TestRun, TestRender, TestRenderedOnce, TestSealedAtRest, TestFull,
-		TestRetries, TestServerAway, TestLease, TestTwoWorkers, TestOwed, TestSweep, TestAltered)
+		TestRetries, TestServerAway, TestLease, TestTwoWorkers, TestOwed, TestSweep, TestSweepIsWhole, TestStatus, TestAltered)
 }

@@ -14,9 +14,9 @@ import (
 const (
 	intent  = "intent"  // a job; what to send is not known yet
 	ready   = "ready"   // a letter
-	sent    = "sent"    // the server took it
-	dropped = "dropped" // there was nothing to send
-	dead    = "dead"    // it could not be sent
+	sent    = "sent"    // the server took it: the row goes at once
+	dropped = "dropped" // there was nothing to send: likewise
+	dead    = "dead"    // it was given up; why is kept for a while, and not for whom
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 type row struct {
 	id      string
 	kind    string
-	state   string
+	state   string // intent or ready
 	sealed  []byte
 	tries   int
 	created time.Time
@@ -114,11 +114,15 @@ func (o *Outbox) end(ctx context.Context, list ...ending) error {
 	})
 }
 
-// write returns how many rows were still ours: 1 or 0.
+// write returns how many rows were still ours: 1 or 0. Nothing is kept of a letter
+// that was sent: that somebody got one, and when, is nobody's business.
 func (o *Outbox) write(ctx context.Context, tx *store.Tx, e ending) (int64, error) {
-	if e.ended() {
-		return tx.Exec(ctx, `UPDATE mail_outbox SET state = ?, cause = ?, sealed = NULL, lease = '', ended_at = ? WHERE id = ? AND lease = ? AND ended_at = 0`,
-			e.state, e.cause, store.Micros(o.clock()), e.row.id, e.row.lease)
+	switch e.state {
+	case sent, dropped:
+		return tx.Exec(ctx, `DELETE FROM mail_outbox WHERE id = ? AND lease = ? AND ended_at = 0`, e.row.id, e.row.lease)
+	case dead:
+		return tx.Exec(ctx, `UPDATE mail_outbox SET state = 'dead', cause = ?, sealed = NULL, lease = '', ended_at = ? WHERE id = ? AND lease = ? AND ended_at = 0`,
+			e.cause, store.Micros(o.clock()), e.row.id, e.row.lease)
 	}
 	failed := 0
 	if e.counted {

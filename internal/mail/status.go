@@ -12,56 +12,73 @@ import (
 	"sallyport.dev/internal/store"
 )
 
-// Status is how the outbox is.
+// Status is how the outbox is. No address, secret or text of the server's is in it.
 type Status struct {
 	Waiting int       // letters
+	Full    int       // most that may wait
 	Oldest  time.Time // when the first of them was asked for; zero when none waits
-	Dead    int       // letters of the last 30 days that could not be sent
+	Cause   string    // why that one was not sent at its last try; empty: there was none
+	Dead    int       // letters given up: of the last 30 days, and ten thousand at most
+	Causes  []Cause   // of those, the most frequent first; a few
 	Away    time.Time // since when the SMTP server fails, as this process knows it; zero when it does not
-	Problem string    // how it fails; nothing secret is in it
+	Problem string    // how it fails
 }
+
+// Cause is why letters were given up: SMTP's code and enhanced code (RFC 3463), or
+// a word of ours.
+type Cause struct {
+	Cause   string
+	Letters int
+}
+
+const mostCauses = 5 // that Status tells
 
 // Status counts.
 func (o *Outbox) Status(ctx context.Context) (s Status, err error) {
-	var oldest int64
-	err = o.db.View(ctx, func(ctx context.Context, tx *store.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM mail_outbox WHERE ended_at = 0`).Scan(&s.Waiting, &oldest); err != nil {
+	err = o.db.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		s = Status{Full: o.full}
+		if err = tx.QueryRow(ctx, `SELECT COUNT(*) FROM mail_outbox WHERE ended_at = 0`).Scan(&s.Waiting); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `SELECT COUNT(*) FROM mail_outbox WHERE state = 'dead'`).Scan(&s.Dead)
+		var oldest int64
+		switch err = tx.QueryRow(ctx, `SELECT created_at, cause FROM mail_outbox WHERE ended_at = 0 ORDER BY created_at LIMIT 1`).Scan(&oldest, &s.Cause); {
+		case err == nil:
+			s.Oldest = store.FromMicros(oldest)
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+		if err = tx.QueryRow(ctx, `SELECT COUNT(*) FROM mail_outbox WHERE state = 'dead'`).Scan(&s.Dead); err != nil {
+			return err
+		}
+		s.Causes, err = deadCauses(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return Status{}, fmt.Errorf("mail: count: %w", err)
 	}
-	s.Oldest = store.FromMicros(oldest)
 	o.weather.mu.Lock()
 	defer o.weather.mu.Unlock()
 	s.Away, s.Problem = o.weather.since, o.weather.problem
 	return s, nil
 }
 
-// Waiting returns how many letters wait and when the oldest was asked for.
-func (o *Outbox) Waiting(ctx context.Context) (n int, oldest time.Time, err error) {
-	s, err := o.Status(ctx)
-	return s.Waiting, s.Oldest, err
-}
-
-// Dead returns how many letters of the last 30 days could not be sent.
-func (o *Outbox) Dead(ctx context.Context) (int, error) {
-	s, err := o.Status(ctx)
-	return s.Dead, err
-}
-
-// Try connects to the SMTP server, shows who we are, and leaves: doctor asks so.
-// Its error shows no secret.
-func (o *Outbox) Try(ctx context.Context) error {
-	c, err := o.dialer.dial(ctx)
+func deadCauses(ctx context.Context, tx *store.Tx) (list []Cause, err error) {
+	rows, err := tx.Query(ctx, `SELECT cause, COUNT(*) FROM mail_outbox WHERE state = 'dead' GROUP BY cause ORDER BY COUNT(*) DESC, cause LIMIT ?`, mostCauses)
 	if err != nil {
-		return errors.New("mail: " + told(err))
+		return nil, err
 	}
-	c.close()
-	return nil
+	for rows.Next() {
+		var c Cause
+		if err := rows.Scan(&c.Cause, &c.Letters); err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, rows.Err()
 }
+
+// outcomeFull is of a letter that was not taken.
+const outcomeFull = "full"
 
 // metrics are what Prometheus sees. Nothing of a letter is a label.
 type metrics struct {
@@ -80,7 +97,7 @@ func newMetrics(all *obs.Metrics) *metrics {
 	m := &metrics{
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_mail_letters_total",
-			Help: "What became of letters: sent; dropped (there was nothing to send); retried; refused (for good); expired.",
+			Help: "What became of letters: sent; dropped (there was nothing to send); retried; refused (for good); expired; full (not taken: no room).",
 		}, []string{"outcome"}),
 		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "sallyport_mail_delay_seconds",
@@ -89,10 +106,10 @@ func newMetrics(all *obs.Metrics) *metrics {
 		}),
 		waiting: gauge("sallyport_mail_waiting", "Letters that wait to be sent."),
 		oldest:  gauge("sallyport_mail_oldest_seconds", "How long the oldest of them has waited."),
-		dead:    gauge("sallyport_mail_dead", "Letters of the last 30 days that could not be sent."),
+		dead:    gauge("sallyport_mail_dead", "Letters given up: of the last 30 days, and ten thousand at most."),
 		up:      gauge("sallyport_mail_server_up", "1 while the SMTP server takes letters."),
 	}
-	for _, outcome := range []string{sent, dropped, "retried", "refused", causeExpired} {
+	for _, outcome := range []string{sent, dropped, "retried", "refused", causeExpired, outcomeFull} {
 		m.ended.WithLabelValues(outcome)
 	}
 	m.up.Set(1)

@@ -9,10 +9,9 @@ import (
 
 const (
 	sweepEvery = 30 * time.Second
-	keepEnded  = 24 * time.Hour      // how long a letter that was sent or dropped is counted
-	keepDead   = 30 * 24 * time.Hour // how long the dead are
+	keepDead   = 30 * 24 * time.Hour // how long it is kept why a letter was given up
+	maxDead    = 10_000              // of how many
 	sweepRows  = 500                 // of one transaction: other writers wait for it
-	sweeps     = 20                  // transactions of one sweep
 	farthest   = 2 * lastRetry       // no row waits longer for its next try
 )
 
@@ -39,13 +38,14 @@ func (o *Outbox) sweepInTime(ctx context.Context) error {
 	return o.Sweep(ctx)
 }
 
-// Sweep ends the letters that are of no use any more, forgets those that ended
-// long ago, has those tried that a clock which was put back would let wait for too
-// long, and counts what waits. Run does it by itself.
+// Sweep ends the letters that are of no use any more, forgets those that were given
+// up long ago or before ten thousand others, has those tried that a clock which was
+// put back would let wait for too long, and counts what waits. Run does it by
+// itself.
 func (o *Outbox) Sweep(ctx context.Context) error {
 	now := o.clock()
 	expired, err := o.inParts(ctx, `UPDATE mail_outbox SET state = 'dead', cause = 'expired', sealed = NULL, lease = '', ended_at = ?
-		WHERE id IN (SELECT id FROM mail_outbox WHERE ended_at = 0 AND expires_at <= ? LIMIT ?)`, store.Micros(now), store.Micros(now))
+		WHERE id IN (SELECT id FROM mail_outbox WHERE ended_at = 0 AND expires_at <= ? LIMIT ?)`, store.Micros(now), store.Micros(now), sweepRows)
 	if expired > 0 {
 		o.metrics.ended.WithLabelValues(causeExpired).Add(float64(expired))
 		o.log.WarnContext(ctx, "letters expired unsent", "letters", expired)
@@ -53,13 +53,17 @@ func (o *Outbox) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Earlier versions left the rows of sent letters for a day.
 	if _, err := o.inParts(ctx, `DELETE FROM mail_outbox WHERE id IN (SELECT id FROM mail_outbox
-		WHERE ended_at > 0 AND ended_at <= ? AND (state <> 'dead' OR ended_at <= ?) LIMIT ?)`,
-		store.Micros(now.Add(-keepEnded)), store.Micros(now.Add(-keepDead))); err != nil {
+		WHERE ended_at > 0 AND (ended_at <= ? OR state <> 'dead') LIMIT ?)`, store.Micros(now.Add(-keepDead)), sweepRows); err != nil {
+		return err
+	}
+	if _, err := o.inParts(ctx, `DELETE FROM mail_outbox WHERE id IN (SELECT id FROM mail_outbox
+		WHERE ended_at > 0 ORDER BY ended_at DESC LIMIT ? OFFSET ?)`, sweepRows, o.maxDead); err != nil {
 		return err
 	}
 	if _, err := o.inParts(ctx, `UPDATE mail_outbox SET due_at = ? WHERE id IN (SELECT id FROM mail_outbox
-		WHERE ended_at = 0 AND lease = '' AND due_at > ? LIMIT ?)`, store.Micros(now), store.Micros(now.Add(farthest))); err != nil {
+		WHERE ended_at = 0 AND lease = '' AND due_at > ? LIMIT ?)`, store.Micros(now), store.Micros(now.Add(farthest)), sweepRows); err != nil {
 		return err
 	}
 	s, err := o.Status(ctx)
@@ -71,12 +75,14 @@ func (o *Outbox) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// inParts runs a statement that ends in LIMIT ? until nothing is left to change.
+// inParts runs a statement that changes sweepRows rows at most until nothing is
+// left to change, each time in a transaction of its own: other writers come
+// between. Each pass takes rows away from the next; none makes any.
 func (o *Outbox) inParts(ctx context.Context, statement string, args ...any) (total int64, err error) {
-	for range sweeps {
+	for ctx.Err() == nil {
 		var n int64
 		err := o.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-			n, err = tx.Exec(ctx, statement, append(args[:len(args):len(args)], sweepRows)...)
+			n, err = tx.Exec(ctx, statement, args...)
 			return err
 		})
 		if err != nil {
@@ -84,8 +90,8 @@ func (o *Outbox) inParts(ctx context.Context, statement string, args ...any) (to
 		}
 		total += n
 		if n < sweepRows {
-			break
+			return total, nil
 		}
 	}
-	return total, nil
+	return total, ctx.Err()
 }

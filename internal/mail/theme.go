@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
@@ -15,7 +16,10 @@ import (
 //go:embed letters/*.tmpl
 var builtIn embed.FS
 
-const maxTemplate = 64 << 10 // bytes
+const (
+	maxTemplate  = 64 << 10  // bytes
+	themeLetters = "letters" // the folder of ours in a theme
+)
 
 // templates are the texts of the files, by name.
 type templates map[string]source
@@ -39,8 +43,12 @@ func readTemplates(theme string) (templates, error) {
 	if theme == "" {
 		return files, nil
 	}
-	folder := filepath.Join(theme, "letters")
-	own, err := os.ReadDir(folder)
+	root, err := os.OpenRoot(theme) // links do not lead out of it
+	if err != nil {
+		return nil, fmt.Errorf("mail: identity.theme: %w", err)
+	}
+	defer root.Close()
+	own, err := fs.ReadDir(root.FS(), themeLetters)
 	if errors.Is(err, fs.ErrNotExist) {
 		return files, nil
 	}
@@ -48,39 +56,43 @@ func readTemplates(theme string) (templates, error) {
 		return nil, fmt.Errorf("mail: identity.theme: %w", err)
 	}
 	for _, e := range own {
-		file := filepath.Join(folder, e.Name())
+		file := filepath.Join(theme, themeLetters, e.Name())
 		if !strings.HasSuffix(e.Name(), ".tmpl") {
 			continue
 		}
 		if _, known := files[e.Name()]; !known {
 			return nil, fmt.Errorf("mail: %s: no template has this name; take one such as verify.en.txt.tmpl", file)
 		}
-		text, err := readTemplate(file)
+		text, err := readTemplate(root, path.Join(themeLetters, e.Name()))
 		if err != nil {
-			return nil, fmt.Errorf("mail: %w", err)
+			return nil, fmt.Errorf("mail: %s: %w", file, err)
 		}
 		files[e.Name()] = source{text, file}
 	}
 	return files, nil
 }
 
-func readTemplate(file string) (string, error) {
-	f, err := os.Open(file) // #nosec G304 -- of the theme that the map names
+// readTemplate reads a regular file of the theme. What it is, is asked first: to
+// open a FIFO would wait for its writer.
+func readTemplate(root *os.Root, name string) (string, error) {
+	if info, err := root.Stat(name); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", errors.New("not a regular file")
+	}
+	f, err := root.Open(name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a file", file)
-	}
 	text, err := io.ReadAll(io.LimitReader(f, maxTemplate+1))
 	switch {
 	case err != nil:
 		return "", err
 	case len(text) > maxTemplate:
-		return "", fmt.Errorf("%s is larger than %d bytes", file, maxTemplate)
+		return "", fmt.Errorf("larger than %d bytes", maxTemplate)
 	case !utf8.Valid(text):
-		return "", fmt.Errorf("%s is not UTF-8", file)
+		return "", errors.New("not UTF-8")
 	}
 	return string(text), nil
 }

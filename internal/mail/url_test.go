@@ -16,8 +16,16 @@ func TestParseURL(t *testing.T) {
 		{"smtp://127.0.0.1:1025", relay{host: "127.0.0.1", port: 1025}, ""},
 		{"smtp://[::1]:25", relay{host: "::1", port: 25}, ""},
 		{"smtp://localhost:25", relay{host: "localhost", port: 25}, ""},
-		{"smtps://me:hunter2@mail.example:465", relay{"mail.example", 465, true, "me", "hunter2"}, ""},
-		{"smtps://me%40shop.example:hunter2%2F%3F%23%3A@mail.example:465", relay{"mail.example", 465, true, "me@shop.example", "hunter2/?#:"}, ""},
+		{"smtps://me:hunter2@mail.example:465", relay{"mail.example", 465, implicit, "me", "hunter2"}, ""},
+		{"smtps://me%40shop.example:hunter2%2F%3F%23%3A@mail.example:465", relay{"mail.example", 465, implicit, "me@shop.example", "hunter2/?#:"}, ""},
+		{"smtp+starttls://me:hunter2@mail.example:587", relay{"mail.example", 587, startTLS, "me", "hunter2"}, ""},
+		{"SMTP+StartTLS://me:hunter2@[2001:db8::1]:587", relay{"2001:db8::1", 587, startTLS, "me", "hunter2"}, ""},
+		{"smtp+starttls://mail.example:587", relay{}, "smtp+starttls://USER:PASS"},
+		{"smtp+starttls://me@mail.example:587", relay{}, "USER:PASS"},
+		{"smtp+starttls://me:hunter2@mail.example", relay{}, "HOST:587"},
+		{"smtp+starttls://me:hunter2@mail.example:587/?starttls=never", relay{}, "%-encode"},
+		{"smtp+tls://me:hunter2@mail.example:587", relay{}, "smtp+starttls://"},
+		{"smtp://me:hunter2@mail.example:587", relay{}, "smtp+starttls://"},
 		{"smtp://mail.example:25", relay{}, "smtps://"},
 		{"smtp://192.0.2.1:25", relay{}, "smtps://"},
 		{"smtp://localhost.example:25", relay{}, "smtps://"},
@@ -39,7 +47,7 @@ func TestParseURL(t *testing.T) {
 		{"smtps://me:hunter2%0d%0a@mail.example:465", relay{}, "control characters"},
 		{"smtps://me:hunter2%zz@mail.example:465", relay{}, "no url"},
 		{"smtps:me:hunter2", relay{}, "%-encode"},
-		{"SMTPS://me:hunter2@mail.example:465", relay{"mail.example", 465, true, "me", "hunter2"}, ""},
+		{"SMTPS://me:hunter2@mail.example:465", relay{"mail.example", 465, implicit, "me", "hunter2"}, ""},
 		{"https://me:hunter2@mail.example:465", relay{}, "smtps://"},
 		{"hunter2", relay{}, "smtps://"},
 		{"", relay{}, "smtps://"},
@@ -56,7 +64,7 @@ func TestParseURL(t *testing.T) {
 }
 
 func FuzzParseURL(f *testing.F) {
-	for _, seed := range []string{"smtp://127.0.0.1:25", "smtps://a:b@c:465", "smtps://a:b%40@[::1]:465", "smtp://[::1%25lo]:25", "smtps://a:b@c:d:465"} {
+	for _, seed := range []string{"smtp://127.0.0.1:25", "smtps://a:b@c:465", "smtp+starttls://a:b@c:587", "smtps://a:b%40@[::1]:465", "smtp://[::1%25lo]:25", "smtps://a:b@c:d:465"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -66,9 +74,9 @@ func FuzzParseURL(f *testing.F) {
 			if len(text) > 12 && strings.Contains(err.Error(), text) {
 				t.Errorf("parseURL(%q): %v", text, err)
 			}
-		case !r.tls && (!loopback(r.host) || r.user != "" || r.password != ""):
+		case r.cover == inClear && (!loopback(r.host) || r.user != "" || r.password != ""):
 			t.Errorf("parseURL(%q) = %+v in clear", text, r)
-		case r.tls && (r.user == "" || r.password == ""), r.port < 1, r.port > 65535, r.host == "":
+		case r.cover != inClear && (r.user == "" || r.password == ""), r.port < 1, r.port > 65535, r.host == "":
 			t.Errorf("parseURL(%q) = %+v", text, r)
 		}
 	})

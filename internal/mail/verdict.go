@@ -3,6 +3,8 @@ package mail
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/textproto"
 
 	gomail "github.com/wneessen/go-mail"
@@ -66,11 +68,23 @@ func unbegun(err error) bool {
 func told(err error) string {
 	var failed *gomail.SendError
 	var answer *textproto.Error
+	var garbled textproto.ProtocolError
+	var at stepError
+	during := ""
+	if errors.As(err, &at) {
+		during = map[Step]string{Greet: " to our greeting", Cover: " to STARTTLS", Prove: " to our user and password"}[at.step]
+	}
 	switch {
 	case errors.As(err, &answer), errors.As(err, &failed) && failed.ErrorCode() != 0:
-		return "the server answered " + judge(err).cause
+		return "the server answered " + judge(err).cause + during
 	case errors.As(err, &failed):
 		return "the connection ended while " + failed.Reason.String()
+	case errors.As(err, &garbled):
+		return "what answers there does not speak SMTP"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the server hung up"
+	case at.step == Prove && !errors.Is(err, errNoWay) && !errors.As(err, new(net.Error)):
+		return "the server does not go through with the proof of our password"
 	}
 	return err.Error()
 }

@@ -118,16 +118,19 @@ func (t themeFiles) readMessages(files fs.FS) error {
 	return nil
 }
 
-// readThemeFile reads a regular file of at most so many bytes.
+// readThemeFile reads a regular file of at most so many bytes. What it is, is
+// asked first: to open a FIFO would wait for its writer.
 func readThemeFile(files fs.FS, name string, most int64) ([]byte, error) {
+	if info, err := fs.Stat(files, name); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
 	f, err := files.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
 	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, err

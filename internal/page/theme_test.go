@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sallyport.dev/zone"
@@ -87,7 +88,12 @@ func TestBrokenTheme(t *testing.T) {
 	if err := os.Symlink("/etc/hostname", filepath.Join(out, "theme.css")); err != nil {
 		t.Fatal(err)
 	}
+	fifo := theme(t)
+	if err := syscall.Mkfifo(filepath.Join(fifo, "theme.css"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ name, folder, want string }{
+		{"a FIFO", fifo, "theme.css: not a regular file"},
 		{"missing", missing, "missing"},
 		{"a file", file, "file"},
 		{"a link out", out, "theme.css"},

@@ -13,7 +13,6 @@ const (
 	purgeEvery     = 10 * time.Minute
 	keep           = 24 * time.Hour // how long a session that ended is told from one that never was
 	batch          = 500            // rows of one transaction: other writers wait for it
-	batches        = 20             // of one Purge
 	lastWrite      = 2 * time.Second
 )
 
@@ -45,12 +44,12 @@ func (s *Sessions) Run(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// Purge removes sessions that expired or were revoked a day ago, 10,000 at most,
-// and returns how many. Idle ones go when they expire.
+// Purge removes all sessions that expired or were revoked a day ago, a few in each
+// transaction, and returns how many. Idle ones go when they expire.
 func (s *Sessions) Purge(ctx context.Context) (int64, error) {
 	before := store.Micros(s.now().Add(-keep))
 	var total int64
-	for range batches {
+	for ctx.Err() == nil {
 		var n int64
 		err := s.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 			n, err = tx.Exec(ctx, `DELETE FROM sessions WHERE id IN (
@@ -63,10 +62,10 @@ func (s *Sessions) Purge(ctx context.Context) (int64, error) {
 		}
 		total += n
 		if n < batch {
-			break
+			return total, nil
 		}
 	}
-	return total, nil
+	return total, answer(ctx.Err())
 }
 
 // writeUses writes the uses that wait, in transactions of one batch each.

@@ -17,7 +17,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// User and Password are what a server of StartTLS asks for.
+// User and Password are what a server with TLS asks for.
 const (
 	User     = "relay@shop.example"
 	Password = "p@ss/wörd?" // #nosec G101 -- of a test's server
@@ -62,6 +62,7 @@ func HangUp() Reply { return Reply{hangUp: true} }
 type Server struct {
 	address string
 	tls     *tls.Config // nil: in clear
+	later   bool        // TLS is begun by STARTTLS
 	roots   *x509.CertPool
 
 	mu       sync.Mutex
@@ -88,6 +89,14 @@ func StartTLS(t testing.TB) *Server {
 	return start(t, &Server{tls: config, roots: roots})
 }
 
+// StartSTARTTLS starts a server like that of StartTLS, with which TLS is begun by
+// STARTTLS. It takes no password before.
+func StartSTARTTLS(t testing.TB) *Server {
+	t.Helper()
+	roots, config := certificate(t)
+	return start(t, &Server{tls: config, roots: roots, later: true})
+}
+
 func start(t testing.TB, s *Server) *Server {
 	t.Helper()
 	s.address = "127.0.0.1:0"
@@ -98,11 +107,17 @@ func start(t testing.TB, s *Server) *Server {
 }
 
 // URL is what the zone's smtp.url holds.
-func (s *Server) URL() string {
+func (s *Server) URL() string { return s.at(s.address) }
+
+func (s *Server) at(address string) string {
+	u := url.URL{Scheme: "smtp", Host: address}
 	if s.tls != nil {
-		return (&url.URL{Scheme: "smtps", User: url.UserPassword(User, Password), Host: s.address}).String()
+		u.Scheme, u.User = "smtps", url.UserPassword(User, Password)
 	}
-	return "smtp://" + s.address
+	if s.later {
+		u.Scheme = "smtp+starttls"
+	}
+	return u.String()
 }
 
 // Roots is whom a client has to trust; nil in clear.
@@ -120,7 +135,7 @@ func (s *Server) Restart(t testing.TB) {
 	}
 	s.address = listener.Addr().String()
 	listener = counted{listener, s}
-	if s.tls != nil {
+	if s.tls != nil && !s.later {
 		listener = tls.NewListener(listener, s.tls)
 	}
 	stopped := make(chan struct{})
@@ -129,6 +144,9 @@ func (s *Server) Restart(t testing.TB) {
 		return sn, sn.at(Hello, "")
 	}))
 	server.Domain = "mail.test"
+	if s.later {
+		server.TLSConfig = s.tls
+	}
 	server.MaxMessageBytes = messageLimit
 	server.ReadTimeout, server.WriteTimeout = waitLimit, waitLimit
 	server.ErrorLog = log.New(io.Discard, "", 0)

@@ -87,3 +87,31 @@ func TestTLS(t *testing.T) {
 		t.Error("trusted without Roots")
 	}
 }
+
+// TestSTARTTLS: the password is taken over TLS only, and whoever is between hears
+// what came before.
+func TestSTARTTLS(t *testing.T) {
+	s := mailtest.StartSTARTTLS(t)
+	between := mailtest.Intercept(t, s, func(said string) string { return said })
+	u, err := url.Parse(between.URL())
+	if err != nil || u.Scheme != "smtp+starttls" {
+		t.Fatalf("%s, %v", u, err)
+	}
+	c, err := smtp.Dial(u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Mail("a@example.org"); err == nil {
+		t.Error("a sender in clear: no error")
+	}
+	if err := c.StartTLS(&tls.Config{RootCAs: s.Roots(), ServerName: "127.0.0.1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Auth(smtp.PlainAuth("", mailtest.User, mailtest.Password, "127.0.0.1")); err != nil {
+		t.Error(err)
+	}
+	if heard := between.Heard(); !strings.Contains(heard, "MAIL FROM:<a@example.org>") || strings.Contains(heard, "AUTH") {
+		t.Errorf("between heard %q", heard)
+	}
+}

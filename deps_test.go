@@ -18,6 +18,7 @@ var layers = map[string][]string{
 	"internal/es256":     nil, // how ECDSA signatures are written
 	"internal/unixsock":  nil,
 	"internal/fieldname": nil, // what names of header fields mean
+	"internal/jws":       nil, // which signatures of others are taken
 	// 1: mechanisms
 	"internal/token":   {"internal/problem", "internal/obs", "zone", "internal/es256"},
 	"internal/journal": {"internal/problem", "internal/obs", "zone"},
@@ -25,12 +26,14 @@ var layers = map[string][]string{
 	"internal/kv":      {"internal/problem", "internal/obs", "zone"},
 	"internal/httpsig": {"internal/problem", "internal/es256"},
 	"internal/svid":    {"internal/problem"},
-	"internal/dpop":    nil,                  // proofs of possession of outside tokens
+	"internal/dpop":    {"internal/jws"},     // proofs of possession of outside tokens
 	"internal/reqsig":  {"internal/problem"}, // signatures of outside requests
+	"internal/outward": {"internal/jws"},     // what is asked of outside issuers
 	// 2: judgement and keys
 	"internal/policy":   {"zone", "internal/problem"}, // pure: no I/O, so that both doors can use it
 	"internal/keys":     {"internal/problem", "internal/obs", "zone", "internal/token", "internal/store"},
 	"internal/upstream": {"zone", "internal/problem"},
+	"internal/recall":   {"internal/store"}, // what was found of credentials, until a revocation
 	// what the account service is made of; it alone knows accounts
 	"internal/password": {"internal/problem", "internal/obs"},
 	"internal/page":     {"internal/problem", "internal/obs", "zone"}, // its face
@@ -38,19 +41,19 @@ var layers = map[string][]string{
 	"internal/factor":   {"internal/problem", "internal/obs", "internal/store", "internal/keys"},
 	"internal/flow":     {"internal/problem", "internal/store", "internal/keys"},
 	"internal/guess":    {"internal/problem", "zone", "internal/kv", "internal/page"},
-	"internal/broker":   {"internal/problem", "internal/obs", "zone", "internal/store"},
+	"internal/broker":   {"internal/problem", "internal/obs", "zone", "internal/store", "internal/keys", "internal/jws", "internal/outward"},
 	// 3: parts; never each other
 	"internal/pki":      {"internal/problem", "internal/obs", "zone", "internal/token", "internal/store", "internal/keys", "internal/policy"},
 	"internal/session":  {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/policy"},
 	"internal/identity": {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/keys", "internal/policy", "internal/password", "internal/page", "internal/mail", "internal/factor", "internal/flow", "internal/guess", "internal/broker"},
 	"internal/apikey":   {"internal/problem", "internal/obs", "zone", "internal/store", "internal/keys", "internal/policy"},
 	"internal/logs":     {"internal/problem", "internal/obs", "zone", "internal/store", "internal/journal"},
-	"internal/bearer":   {"internal/problem", "internal/obs", "zone", "internal/policy"},
+	"internal/bearer":   {"internal/problem", "internal/obs", "zone", "internal/policy", "internal/jws", "internal/outward"},
 	"internal/export":   {"internal/problem", "internal/obs", "zone", "internal/journal", "internal/store"},
 	"internal/join":     {"internal/problem", "internal/store"},
 	"internal/workload": {"internal/problem", "internal/obs", "zone", "internal/unixsock"},
 	// 4: the OpenID provider; it meets users and sessions through interfaces of its own
-	"internal/oauth": {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/keys", "internal/policy", "internal/token", "internal/page", "internal/flow", "internal/dpop", "internal/es256"},
+	"internal/oauth": {"internal/problem", "internal/obs", "zone", "internal/store", "internal/kv", "internal/keys", "internal/policy", "internal/token", "internal/page", "internal/flow", "internal/dpop", "internal/es256", "internal/jws"},
 	// 4: where inner doors join
 	"internal/control": {"internal/problem", "internal/obs", "zone", "internal/token", "internal/journal", "internal/kv", "internal/svid"},
 	// 5: the doors; they meet the parts through interfaces of their own

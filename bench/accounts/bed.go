@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/recall"
 	"sallyport.dev/internal/session"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
@@ -50,6 +52,7 @@ type bed struct {
 	identity           *identity.Identity
 	lived              *session.Sessions
 	provider           *oauth.Provider
+	introspected       *recall.Memory[oauth.Resolved]
 	outbox             *mail.Outbox
 	sink               *smtpSink
 	counters           *delayed
@@ -154,9 +157,14 @@ func (b *bed) open(ctx context.Context, passwords *password.Passwords) error {
 	if err != nil {
 		return err
 	}
+	b.introspected = recall.New(func(t oauth.Resolved, subject string) bool { return t.Subject == subject }, time.Now, func(time.Time) bool { return true })
+	b.db.Subscribe(b.introspected.Forget)
 	b.provider, err = oauth.New(ctx, oauth.Config{
 		Zone: z, Issuer: base, DB: b.db, Values: memory, Root: root, Keys: ring, Users: users{b}, Throttle: guesses, Pages: pages, Flows: flows,
 		Secret: func(*zone.Secret) (string, error) { return clientSecret, nil },
+		Recall: func(ctx context.Context, hash [sha256.Size]byte, ask func(context.Context) (oauth.Resolved, time.Time, error)) (oauth.Resolved, error) {
+			return b.introspected.Recall(ctx, recall.Key{Hash: hash}, ask)
+		},
 	})
 	if err != nil {
 		return err
@@ -209,12 +217,13 @@ func (users) Claims(context.Context, string, []string) (map[string]any, error) {
 	return map[string]any{}, nil
 }
 
-func (u users) Active(ctx context.Context, user, id string) error {
-	if _, err := u.b.identity.Principal(ctx, user); err != nil || id == "" {
-		return err
+func (u users) Active(ctx context.Context, user, id string) (time.Time, error) {
+	s, err := u.b.lived.Find(ctx, user, id)
+	if err != nil {
+		return time.Time{}, err
 	}
-	_, err := u.b.lived.Find(ctx, user, id)
-	return err
+	_, err = u.b.identity.Principal(ctx, user, s.Reached)
+	return s.ValidUntil, err
 }
 
 func (users) EndSession(http.ResponseWriter, *http.Request, string, string) error {

@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"sallyport.dev/internal/policy"
 )
 
 // barLook is that of introspection and of the look-up of a session, us of CPU.
@@ -93,7 +95,7 @@ func (b *bed) looks(ctx context.Context) ([]*look, error) {
 		return func(int) (func(int) error, error) { return do, nil }
 	}
 	rights := func(user string) error {
-		_, err := b.identity.Principal(ctx, user)
+		_, err := b.identity.Principal(ctx, user, policy.TwoFactors)
 		return err
 	}
 	step := max(1, b.sessions/looked)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"net"
 	"net/http"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/recall"
 	"sallyport.dev/internal/session"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
@@ -45,10 +47,14 @@ func (s *system) openOpenID(ctx context.Context) error {
 		Name: "sallyport_oauth_events_total", Help: "What the OpenID provider gave out and refused, by event.",
 	}, []string{"event"})
 	s.metrics.Registry.MustRegister(events)
+	s.introspected = recall.New(func(t oauth.Resolved, subject string) bool { return t.Subject == subject }, s.clock, s.fresh)
 	s.openID, err = oauth.New(ctx, oauth.Config{
 		Zone: z, Issuer: z.Identity.URL, MTLSBase: mtlsBase(z), DB: s.db, Values: s.values("openid"), Root: s.root, Keys: ring,
 		Users: openIDUsers{s}, Throttle: s.accounts.guesses, Pages: pages, Flows: s.accounts.flows, Secret: readSecret,
 		Clock: s.clock, Log: s.log, Count: func(event string) { events.WithLabelValues(event).Inc() },
+		Recall: func(ctx context.Context, hash [sha256.Size]byte, ask func(context.Context) (oauth.Resolved, time.Time, error)) (oauth.Resolved, error) {
+			return s.introspected.Recall(ctx, recall.Key{Hash: hash}, ask)
+		},
 	})
 	if err != nil {
 		return err
@@ -126,13 +132,23 @@ func (u openIDUsers) Claims(ctx context.Context, user string, scopes []string) (
 	return claims, nil
 }
 
-// Active says whether a user may act now, and whether the session lives.
-func (u openIDUsers) Active(ctx context.Context, user, id string) error {
-	if _, err := u.s.identity.Principal(ctx, user); err != nil || id == "" {
-		return err
+// Active says whether a user may act now, and whether the session lives, until when
+// if nobody uses it, and has the factors that the zone wants. Reason auth.step_up: it
+// has not.
+func (u openIDUsers) Active(ctx context.Context, user, id string) (until time.Time, err error) {
+	reached := policy.TwoFactors // given for longer: judged when it was given
+	if id != "" {
+		session, err := u.s.sessions.Find(ctx, user, id)
+		if err != nil {
+			return time.Time{}, ended(err)
+		}
+		until, reached = session.ValidUntil, session.Reached
 	}
-	_, err := u.s.sessions.Find(ctx, user, id)
-	return ended(err)
+	p, err := u.s.accounts.current.Load().Principal(ctx, user, reached)
+	if err == nil && p.StepUp {
+		err = problem.New(problem.AuthStepUp, nil)
+	}
+	return until, err
 }
 
 // ended says of a session which is not there that it has ended: whoever names one
@@ -163,20 +179,21 @@ func (s *system) endUser(ctx context.Context, tx *store.Tx, user, spared string)
 func isJWT(value string) bool { return strings.Count(value, ".") == 2 }
 
 // within is how long a token may be believed: a session that runs out is told to
-// nobody, so its tokens are held against it here. One without a session has its own
-// end alone.
-func (c *credentials) within(ctx context.Context, t oauth.Resolved) (time.Time, error) {
+// nobody, so its tokens are held against it here, and it says how many factors
+// stand behind them. One without a session has its own end alone, and was judged
+// when it was given.
+func (c *credentials) within(ctx context.Context, t oauth.Resolved) (until time.Time, reached int, err error) {
 	if t.Session == "" {
-		return t.Until, nil
+		return t.Until, policy.TwoFactors, nil
 	}
 	s, err := c.sessions.Find(ctx, t.Subject, t.Session)
 	if err != nil {
-		return time.Time{}, ended(err)
+		return time.Time{}, 0, ended(err)
 	}
 	if s.ValidUntil.Before(t.Until) {
-		return s.ValidUntil, nil
+		return s.ValidUntil, s.Reached, nil
 	}
-	return t.Until, nil
+	return t.Until, s.Reached, nil
 }
 
 // resolveToken returns the principal of an access token of our own provider.
@@ -187,10 +204,11 @@ func (c *credentials) resolveToken(ctx context.Context, value string) (policy.Pr
 	}
 	p := policy.Principal{Kind: policy.Client, Subject: t.Subject}
 	if t.Kind == "user" {
-		if p, err = c.identity.Principal(ctx, t.Subject); err != nil {
+		var reached int
+		if t.Until, reached, err = c.within(ctx, t); err != nil {
 			return policy.Principal{}, time.Time{}, err
 		}
-		if t.Until, err = c.within(ctx, t); err != nil {
+		if p, err = c.identity().Principal(ctx, t.Subject, reached); err != nil {
 			return policy.Principal{}, time.Time{}, err
 		}
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/sha256"
 	"testing"
 	"time"
@@ -8,59 +9,49 @@ import (
 	"sallyport.dev/internal/gateway"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/recall"
 	"sallyport.dev/internal/store"
 )
 
-// TestRemembered: what the token service looked up is used again for a moment,
-// and dropped by the revocation of the credential or of its subject; a look-up
-// that was under way at a revocation is not kept.
-func TestRemembered(t *testing.T) {
+// TestSeen: what the token service looked up is used again for the same credential
+// in the same place, and goes with its subject's rights and its owner's.
+func TestSeen(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	r := newRemembered(&credentials{clock: func() time.Time { return now }}, func() time.Time { return now }, func(time.Time) bool { return true })
-	alice := gateway.Credential{Kind: gateway.BearerCredential, Value: obs.Secret("sps_alice")}
+	clock := func() time.Time { return now }
 	hash := sha256.Sum256([]byte("sps_alice"))
-	put := func() {
-		r.known[rememberedKey{hash, gateway.BearerCredential}] = knownPrincipal{policy.Principal{Subject: "usr_1", Owner: "usr_0"}, now.Add(rememberedLife)}
-	}
-	ask := func(c gateway.Credential) string {
-		p, err := r.Authenticate(t.Context(), c)
-		if err != nil {
-			return "asked" // the credentials know nobody: it had to be looked up
-		}
-		return p.Subject
-	}
+	alice := gateway.Credential{Kind: gateway.BearerCredential, Value: obs.Secret("sps_alice")}
 	for _, c := range []struct {
-		what string
-		do   func()
-		cred gateway.Credential
-		want string
+		what   string
+		revoke string
+		cred   gateway.Credential
+		want   string
 	}{
-		{"positive control", func() {}, alice, "usr_1"},
-		{"another credential", func() {}, gateway.Credential{Kind: gateway.BearerCredential, Value: obs.Secret("other")}, "asked"},
-		{"another place", func() {}, gateway.Credential{Kind: gateway.KeyCredential, Value: obs.Secret("sps_alice")}, "asked"},
-		{"its hash alone", func() {}, gateway.Credential{Kind: gateway.BearerCredential, Value: "other", Hash: hash}, "asked"},
-		{"a revocation of somebody else", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_2"}) }, alice, "usr_1"},
-		{"the credential revoked", func() { r.forget(store.Revocation{Kind: store.KindCredential, Credential: hash}) }, alice, "asked"},
-		{"the subject revoked", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_1"}) }, alice, "asked"},
-		{"the owner revoked", func() { r.forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_0"}) }, alice, "asked"},
-		{"a kind of revocation that is not known", func() { r.forget(store.Revocation{Kind: "new"}) }, alice, "asked"},
-		{"all revoked", func() { r.forget(store.Revocation{Kind: store.KindAll}) }, alice, "asked"},
-		{"its time over", func() { now = now.Add(rememberedLife) }, alice, "asked"},
+		{"positive control", "usr_2", alice, "usr_1"},
+		{"another credential", "usr_2", gateway.Credential{Kind: gateway.BearerCredential, Value: obs.Secret("other")}, "asked"},
+		{"another place", "usr_2", gateway.Credential{Kind: gateway.KeyCredential, Value: obs.Secret("sps_alice")}, "asked"},
+		{"its hash alone", "usr_2", gateway.Credential{Kind: gateway.BearerCredential, Value: "other", Hash: hash}, "asked"},
+		{"the subject revoked", "usr_1", alice, "asked"},
+		{"the owner revoked", "usr_0", alice, "asked"},
 	} {
-		put()
-		c.do()
-		if got := ask(c.cred); got != c.want {
+		s := seen{&credentials{}, recall.New(isAbout, clock, func(time.Time) bool { return true })}
+		_, err := s.Recall(t.Context(), recall.Key{Hash: hash, Kind: uint8(gateway.BearerCredential)}, func(context.Context) (policy.Principal, time.Time, error) {
+			return policy.Principal{Subject: "usr_1", Owner: "usr_0"}, now.Add(time.Hour), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Forget(store.Revocation{Kind: store.KindSubject, Subject: c.revoke})
+		got := "asked" // the credentials know nobody: it had to be looked up
+		if p, err := s.Authenticate(t.Context(), c.cred); err == nil {
+			got = p.Subject
+		}
+		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}
-
-	// In whatever place it was sent.
-	kinds := []gateway.CredentialKind{gateway.BearerCredential, gateway.KeyCredential, gateway.CookieCredential}
-	for _, kind := range kinds {
-		r.known[rememberedKey{hash, kind}] = knownPrincipal{policy.Principal{Subject: "usr_1"}, now.Add(rememberedLife)}
-	}
-	r.forget(store.Revocation{Kind: store.KindCredential, Credential: hash})
-	if len(r.known) != 0 {
-		t.Errorf("%d of %d places of a revoked credential are remembered", len(r.known), len(kinds))
+	for _, kind := range gateway.CredentialKinds() {
+		if kind >= recall.Kinds {
+			t.Errorf("kind %d is never remembered", kind)
+		}
 	}
 }

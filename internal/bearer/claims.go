@@ -1,41 +1,17 @@
 package bearer
 
 import (
-	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/zone"
 )
 
-// claims is an object of JSON: a header, or the claims of a token.
-type claims map[string]any
-
-// text returns a member that is a text, else the empty one.
-func (c claims) text(name string) string {
-	s, _ := c[name].(string)
-	return s
-}
-
-func (c claims) has(name string) bool {
-	_, there := c[name]
-	return there
-}
-
-// moment returns a NumericDate (RFC 7519 section 2).
-func (c claims) moment(name string) (time.Time, bool) {
-	n, ok := c[name].(float64)
-	if !ok || !(n > 0 && n <= maxTime) {
-		return time.Time{}, false
-	}
-	whole, part := math.Modf(n)
-	return time.Unix(int64(whole), int64(part*1e9)), true
-}
-
 // names says whether aud is the audience or a list with it (RFC 7519 section 4.1.3).
-func (c claims) names(audience string) bool {
+func names(c outward.Object, audience string) bool {
 	switch aud := c["aud"].(type) {
 	case string:
 		return aud == audience
@@ -59,29 +35,29 @@ func (i *issuer) read(t *jwt, now time.Time) (policy.Principal, time.Time, error
 	var none policy.Principal
 	c := t.claims
 	if !slices.Contains(i.Algorithms, string(t.algorithm)) {
-		return none, time.Time{}, refuse(i, "alg %q is not among %v", clip(string(t.algorithm)), i.Algorithms)
+		return none, time.Time{}, refuse(i, "alg %q is not among %v", outward.Clip(string(t.algorithm)), i.Algorithms)
 	}
-	if !c.names(i.Audience) {
+	if !names(c, i.Audience) {
 		return none, time.Time{}, refuse(i, "aud does not name %q", i.Audience)
 	}
 	if why := notAccess(t); why != "" {
 		return none, time.Time{}, refuse(i, "%s", why)
 	}
-	expires, ok := c.moment("exp")
+	expires, ok := c.Moment("exp")
 	if !ok {
 		return none, time.Time{}, refuse(i, "exp is missing or no time")
 	}
 	for _, name := range []string{"nbf", "iat"} {
-		at, ok := c.moment(name)
+		at, ok := c.Moment(name)
 		switch {
-		case !c.has(name):
+		case !c.Has(name):
 		case !ok:
 			return none, time.Time{}, refuse(i, "%s is no time", name)
 		case at.After(now.Add(leeway)):
 			return none, time.Time{}, refuse(i, "%s is %s in the future", name, at.Sub(now).Round(time.Second))
 		}
 	}
-	if !visible(c.text("sub")) {
+	if !visible(c.Text("sub")) {
 		return none, time.Time{}, refuse(i, "sub is missing, longer than %d bytes, or not of visible ASCII", maxSubject)
 	}
 	client, err := i.clientOf(c)
@@ -92,7 +68,7 @@ func (i *issuer) read(t *jwt, now time.Time) (policy.Principal, time.Time, error
 		return none, time.Time{}, errExpired
 	}
 	return policy.Principal{
-		Kind: policy.User, Subject: i.Name + ":" + c.text("sub"), Client: client,
+		Kind: policy.User, Subject: i.Name + ":" + c.Text("sub"), Client: client,
 		Roles: rolesOf(c, i.Roles), Level: 1, Method: Method, AuthTime: authTime(c, now),
 	}, expires, nil
 }
@@ -102,25 +78,25 @@ func (i *issuer) read(t *jwt, now time.Time) (policy.Principal, time.Time, error
 // at+jwt, which few issuers set: these are the marks of the others.
 func notAccess(t *jwt) string {
 	c := t.claims
-	kind := strings.ToLower(c.text("typ")) // Keycloak
+	kind := strings.ToLower(c.Text("typ")) // Keycloak
 	switch kind {
 	case "id", "serialized-id", "refresh", "offline", "logout":
 		return "the claim typ says " + kind
 	}
-	if use := c.text("token_use"); use != "" && use != "access" { // Cognito
-		return "the claim token_use says " + clip(use)
+	if use := c.Text("token_use"); use != "" && use != "access" { // Cognito
+		return "the claim token_use says " + outward.Clip(use)
 	}
 	for _, name := range []string{"at_hash", "c_hash", "s_hash"} { // OpenID Connect Core section 3.3.2.11
-		if c.has(name) {
+		if c.Has(name) {
 			return "it is an ID token: it has " + name
 		}
 	}
 	switch {
-	case c.has("nonce") && !t.access && kind != "bearer": // older Keycloaks put one into access tokens
+	case c.Has("nonce") && !t.access && kind != "bearer": // older Keycloaks put one into access tokens
 		return "it looks like an ID token: it has nonce"
-	case c.has("events"): // RFC 8417
+	case c.Has("events"): // RFC 8417
 		return "it is a security event token"
-	case c.has("cnf"): // RFC 7800: RFC 8705, RFC 9449
+	case c.Has("cnf"): // RFC 7800: RFC 8705, RFC 9449
 		return "it is bound to its sender by cnf, which is not checked here"
 	}
 	return ""
@@ -128,13 +104,13 @@ func notAccess(t *jwt) string {
 
 // clientOf returns who asked for the token, PROVIDER:CLIENT: clients of the zone
 // have no colon in their ids.
-func (i *issuer) clientOf(c claims) (string, error) {
+func (i *issuer) clientOf(c outward.Object) (string, error) {
 	id := ""
 	for _, name := range []string{"client_id", "azp"} { // RFC 9068 section 2.2; OpenID Connect Core section 2
-		if !c.has(name) {
+		if !c.Has(name) {
 			continue
 		}
-		s := c.text(name)
+		s := c.Text(name)
 		if !visible(s) || id != "" && id != s {
 			return "", refuse(i, "client_id and azp are no client's id, or differ")
 		}
@@ -142,7 +118,7 @@ func (i *issuer) clientOf(c claims) (string, error) {
 	}
 	switch {
 	case len(i.Clients) > 0 && !slices.Contains(i.Clients, id):
-		return "", refuse(i, "client %q is not among %v", clip(id), i.Clients)
+		return "", refuse(i, "client %q is not among %v", outward.Clip(id), i.Clients)
 	case id == "":
 		return "", nil
 	}
@@ -151,8 +127,8 @@ func (i *issuer) clientOf(c claims) (string, error) {
 
 // authTime is when the user logged in, if the issuer says so and it can be: the
 // zero time is long ago.
-func authTime(c claims, now time.Time) time.Time {
-	at, ok := c.moment("auth_time")
+func authTime(c outward.Object, now time.Time) time.Time {
+	at, ok := c.Moment("auth_time")
 	if !ok || at.After(now.Add(leeway)) {
 		return time.Time{}
 	}
@@ -172,12 +148,12 @@ func visible(s string) bool {
 
 // rolesOf returns the roles that the map gives for the values of its claim,
 // sorted. Everything else in the claim is passed over.
-func rolesOf(c claims, m *zone.RoleMap) []string {
+func rolesOf(c outward.Object, m *zone.RoleMap) []string {
 	if m == nil {
 		return nil
 	}
 	var roles []string
-	switch v := c.at(m.Claim).(type) {
+	switch v := at(c, m.Claim).(type) {
 	case string:
 		roles = slices.Clone(m.Map[v])
 	case []any:
@@ -199,7 +175,7 @@ func distinct(list []string) []string {
 }
 
 // at returns a claim, or what a JSON pointer (RFC 6901) leads to through objects.
-func (c claims) at(claim string) any {
+func at(c outward.Object, claim string) any {
 	if !strings.HasPrefix(claim, "/") {
 		return c[claim]
 	}

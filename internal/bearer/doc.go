@@ -33,11 +33,9 @@ package bearer
 import "time"
 
 const (
-	maxToken    = 8 << 10      // bytes of a token
-	maxKeyID    = 256          // bytes of a kid
-	maxSubject  = 255          // bytes of a sub (OpenID Connect Core section 2) and of a client's id
-	maxAudience = 100          // entries of aud
-	maxTime     = 253402300799 // the last second of the year 9999: no clock of ours goes on
+	maxToken    = 8 << 10 // bytes of a token
+	maxSubject  = 255     // bytes of a sub (OpenID Connect Core section 2) and of a client's id
+	maxAudience = 100     // entries of aud
 
 	// leeway is how far the issuer's clock may be ahead. It never prolongs a life.
 	leeway = time.Minute
@@ -47,16 +45,8 @@ const (
 	verifiedLife = 30 * time.Second
 	maxVerified  = 10_000
 
-	maxDocument = 256 << 10 // bytes of a discovery document or a JWK Set
-	maxKeys     = 100       // of a JWK Set
-	maxSameName = 4         // keys of one kid that are tried
-
 	refreshTime = 5 * time.Minute  // between two looks at an issuer's keys
 	keepTime    = 6 * time.Hour    // how long they are used while no look succeeds
-	askTime     = 10 * time.Second // between two looks that tokens cause
 	fetchTime   = 4 * time.Second  // for one look in all: the gateway waits for 5 s
-	retryTime   = time.Second      // after a look that failed; doubled up to retryMost
-	retryMost   = 30 * time.Second
-	mostTold    = 8                // keys that are not used, in a line
 	tellTime    = 10 * time.Second // between two lines about refused tokens of an issuer
 )

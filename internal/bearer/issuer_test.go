@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
 )
@@ -19,9 +20,7 @@ import (
 // looked makes a look at the only issuer's keys now, as its schedule does.
 func (w *world) looked() error {
 	w.t.Helper()
-	l := w.list[0].begin(true)
-	<-l.done
-	return l.err
+	return w.list[0].keys.Look(w.t.Context())
 }
 
 func TestRotation(t *testing.T) {
@@ -35,12 +34,12 @@ func TestRotation(t *testing.T) {
 
 	r.publish(old, next)
 	w.refused("within a moment of the last look", byNew, problem.AuthInvalid)
-	w.clock.advance(askTime)
+	w.clock.advance(outward.AskTime)
 	w.accepted("the new key, unannounced", byNew)
 	w.accepted("the old key beside it", byOld)
 
 	r.publish(next) // the old one is taken back
-	w.clock.advance(askTime)
+	w.clock.advance(outward.AskTime)
 	w.accepted("remembered: no look yet", byOld)
 	if err := w.looked(); err != nil {
 		t.Fatal(err)
@@ -92,7 +91,7 @@ func TestUnknownKeyFlood(t *testing.T) {
 		if got, want := r.keySets.Load(), int64(1+minute); got != want {
 			t.Errorf("after flood %d: %d looks at the keys, want %d", minute, got, want)
 		}
-		w.clock.advance(askTime)
+		w.clock.advance(outward.AskTime)
 	}
 	if n := len(w.verified.entries); n != 1 {
 		t.Errorf("%d tokens remembered, want the good one alone", n)
@@ -103,7 +102,7 @@ func TestUnknownKeyFlood(t *testing.T) {
 	// What cannot be good in any case does not even ask.
 	asked := r.keySets.Load()
 	for name, change := range map[string]object{"audience": {"aud": "other"}, "expired": {"exp": 1}, "issuer": {"iss": "https://other.example"}} {
-		w.clock.advance(askTime)
+		w.clock.advance(outward.AskTime)
 		token := s.token(t, with(s.header(), object{"kid": "unknown"}), with(r.claims(), change))
 		if _, _, err := w.Verify(t.Context(), token); err == nil || r.keySets.Load() != asked {
 			t.Errorf("%s: %v, and the issuer was asked %d times more", name, err, r.keySets.Load()-asked)
@@ -142,7 +141,7 @@ func TestLookIsShared(t *testing.T) {
 		t.Errorf("%d looks, want 1", n)
 	}
 	r.answers(nil)
-	w.clock.advance(askTime)
+	w.clock.advance(outward.AskTime)
 	w.accepted("positive control", s.token(t, s.header(), r.claims()))
 }
 
@@ -164,7 +163,7 @@ func TestDownThenUp(t *testing.T) {
 	}
 	up.Store(true)
 	w.refused("up, and asked a moment ago", token, problem.AuthUnavailable)
-	w.clock.advance(askTime)
+	w.clock.advance(outward.AskTime)
 	w.accepted("up", token)
 	if st := w.States()[0]; !st.Usable || st.Err != nil || st.Keys != 1 || !st.Fetched.Equal(w.clock.now()) {
 		t.Errorf("up: state %+v", st)
@@ -186,15 +185,15 @@ func TestKeysAreKept(t *testing.T) {
 		t.Fatal("the issuer should be away")
 	}
 	w.accepted("away", token("2"))
-	w.clock.advance(askTime)
+	w.clock.advance(outward.AskTime)
 	w.refused("away, an unknown key: it may be a new one", s.token(t, with(s.header(), object{"kid": "new"}), claims), problem.AuthUnavailable)
-	w.clock.advance(keepTime - askTime - 1)
+	w.clock.advance(keepTime - outward.AskTime - 1)
 	w.accepted("the last moment", token("3"))
 	w.clock.advance(1)
 	w.refused("too long", token("4"), problem.AuthUnavailable)
 	w.refused("too long, remembered", token("3"), problem.AuthUnavailable)
 	r.answers(nil)
-	w.clock.advance(askTime)
+	w.clock.advance(outward.AskTime)
 	w.accepted("back", token("4"))
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
@@ -125,16 +126,16 @@ func (s *Issuers) verify(ctx context.Context, token string) (policy.Principal, t
 	}
 	now := s.clock()
 	sum := digestOf(token)
-	if e, ok := s.verified.get(sum, now); ok && e.issuer.uses(e.keys, now) {
+	if e, ok := s.verified.get(sum, now); ok && e.issuer.keys.Uses(e.keys) {
 		return e.principal, e.expires, nil
 	}
 	t, err := parse(token)
 	if err != nil {
 		return policy.Principal{}, time.Time{}, refuse(nil, "%w", err)
 	}
-	i := s.byIssuer[t.claims.text("iss")]
+	i := s.byIssuer[t.claims.Text("iss")]
 	if i == nil {
-		return policy.Principal{}, time.Time{}, refuse(nil, "iss %q is no provider's issuer", clip(t.claims.text("iss")))
+		return policy.Principal{}, time.Time{}, refuse(nil, "iss %q is no provider's issuer", outward.Clip(t.claims.Text("iss")))
 	}
 	p, expires, err := i.read(t, now)
 	if err != nil {
@@ -166,7 +167,7 @@ type State struct {
 func (s *Issuers) States() []State {
 	states := make([]State, 0, len(s.list))
 	for _, i := range s.list {
-		states = append(states, i.state(s.clock()))
+		states = append(states, i.state())
 	}
 	return states
 }

@@ -8,17 +8,17 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/json"
+
+	"sallyport.dev/internal/jws"
+	"sallyport.dev/internal/outward"
 )
 
 // jwt is a token that was taken apart and not verified.
 type jwt struct {
 	value     string
 	algorithm jose.SignatureAlgorithm
-	keyID     string
-	hasKeyID  bool
 	access    bool // its type is at+jwt
-	claims    claims
+	claims    outward.Object
 }
 
 // segment is base64url as RFC 7515 section 2 has it, and canonical.
@@ -58,7 +58,7 @@ func parse(value string) (*jwt, error) {
 	return t, nil
 }
 
-func decodeObject(part string) (claims, error) {
+func decodeObject(part string) (outward.Object, error) {
 	data, err := decodeSegment(part)
 	if err != nil {
 		return nil, err
@@ -66,56 +66,37 @@ func decodeObject(part string) (claims, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("not UTF-8")
 	}
-	var object claims
-	if err := json.Unmarshal(data, &object); err != nil {
-		return nil, err
-	}
-	if object == nil {
-		return nil, errors.New("no object")
-	}
-	return object, nil
+	return outward.ParseObject(data)
 }
 
 // readHeader takes alg, kid and typ. Parameters that bring or name a key (jwk,
 // jku, x5u, x5c) are not looked at: the key comes from the issuer. What changes
 // how the rest is to be read is refused.
-func (t *jwt) readHeader(h claims) error {
+func (t *jwt) readHeader(h outward.Object) error {
 	for _, name := range []string{"crit", "b64", "zip", "enc"} {
-		if _, there := h[name]; there {
+		if h.Has(name) {
 			return fmt.Errorf("%s is not understood", name)
 		}
 	}
-	t.algorithm = jose.SignatureAlgorithm(h.text("alg"))
+	t.algorithm = jws.Name(jose.SignatureAlgorithm(h.Text("alg")))
 	if t.algorithm == "" {
 		return errors.New("alg is missing")
 	}
-	if _, t.hasKeyID = h["kid"]; t.hasKeyID {
-		if t.keyID = h.text("kid"); t.keyID == "" || len(t.keyID) > maxKeyID {
-			return errors.New("kid is no text, empty or too long")
-		}
+	if id := h.Text("kid"); h.Has("kid") && (id == "" || len(id) > outward.MaxKeyID) {
+		return errors.New("kid is no text, empty or too long")
 	}
-	if _, there := h["typ"]; !there {
+	if !h.Has("typ") {
 		return nil // as of Okta
 	}
 	// Media types are of either case, and `application/` may be left out (RFC 7515
 	// section 4.1.9). Every other type is of something else, and so are ours.
-	typ := strings.ToLower(h.text("typ"))
+	typ := strings.ToLower(h.Text("typ"))
 	switch strings.TrimPrefix(typ, "application/") {
 	case "jwt":
 	case "at+jwt":
 		t.access = true
 	default:
-		return fmt.Errorf("typ is %q, want JWT or at+jwt", clip(h.text("typ")))
+		return fmt.Errorf("typ is %q, want JWT or at+jwt", outward.Clip(h.Text("typ")))
 	}
 	return nil
-}
-
-// holds says whether the signature is one by the key.
-func (t *jwt) holds(k key) bool {
-	jws, err := jose.ParseSignedCompact(t.value, []jose.SignatureAlgorithm{t.algorithm})
-	if err != nil || len(jws.Signatures) != 1 {
-		return false
-	}
-	_, err = jws.Verify(k.public)
-	return err == nil
 }

@@ -209,7 +209,7 @@ func newWorld(t testing.TB, cfg Config, providers ...zone.Provider) *world {
 	}
 	t.Cleanup(func() {
 		for _, i := range w.list {
-			i.http.CloseIdleConnections()
+			i.client.HTTP().CloseIdleConnections()
 		}
 	})
 	return w

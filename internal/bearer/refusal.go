@@ -55,12 +55,3 @@ func (s *Issuers) tell(ctx context.Context, r *refusal) {
 			slog.String("provider", provider), slog.Any("cause", r.cause), slog.Int("untold", untold))
 	}
 }
-
-// clip bounds foreign text in an error.
-func clip(s string) string {
-	const most = 100
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
-}

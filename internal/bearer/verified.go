@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/policy"
 )
 
@@ -16,7 +17,7 @@ func digestOf(token string) digest { return sha256.Sum256([]byte(token)) }
 // entry is what is remembered of a token that was verified.
 type entry struct {
 	issuer    *issuer
-	keys      *keySet // in use when it was verified: others end it
+	keys      *outward.KeySet // in use when it was verified: others end it
 	principal policy.Principal
 	expires   time.Time // of the token
 	until     time.Time // not believed from then on; never past expires

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
@@ -131,7 +132,7 @@ func TestRefused(t *testing.T) {
 		{"a kid with NUL", stranger.token(t, with(head, object{"kid": "k1\x00"}), body), problem.AuthInvalid},
 		{"a kid that is no text", signed(object{"kid": 1}, nil), problem.AuthInvalid},
 		{"an empty kid", signed(object{"kid": ""}, nil), problem.AuthInvalid},
-		{"a long kid", signed(object{"kid": strings.Repeat("k", maxKeyID+1)}, nil), problem.AuthInvalid},
+		{"a long kid", signed(object{"kid": strings.Repeat("k", outward.MaxKeyID+1)}, nil), problem.AuthInvalid},
 		{"no kid and a stranger's signature", stranger.token(t, with(head, object{"kid": nil}), body), problem.AuthInvalid},
 		// Headers that change how the rest is to be read.
 		{"crit", signed(object{"crit": []string{"exp"}}, nil), problem.AuthInvalid},
@@ -334,4 +335,28 @@ func TestClients(t *testing.T) {
 	w.refused("another client", token(object{"azp": "evil"}), problem.AuthInvalid)
 	w.refused("no client", token(object{"azp": nil}), problem.AuthInvalid)
 	w.refused("one of two", token(object{"client_id": "evil"}), problem.AuthInvalid)
+}
+
+// TestEd25519: EdDSA is taken by both of its names (RFC 9864), where the map allows it.
+func TestEd25519(t *testing.T) {
+	s := newSigner(t, "k", "EdDSA")
+	r := startIssuer(t, s)
+	p := r.provider("sso")
+	w := newWorld(t, Config{}, p)
+	token := func(name string) string {
+		by := s
+		by.algorithm = name
+		return by.token(t, by.header(), with(r.claims(), object{"jti": name}))
+	}
+	w.accepted("EdDSA", token("EdDSA"))
+	w.accepted("Ed25519", token("Ed25519"))
+	w.refused("Ed448", token("Ed448"), problem.AuthInvalid)
+	w.refused("in other letters", token("ED25519"), problem.AuthInvalid)
+	w.refused("by a stranger", newSigner(t, "k", "EdDSA").token(t, with(s.header(), object{"alg": "Ed25519"}), r.claims()), problem.AuthInvalid)
+	r.publishRaw(with(s.jwk(), object{"alg": "Ed25519"}))
+	newWorld(t, Config{}, p).accepted("a key that says so", token("EdDSA"))
+	r.publishRaw(with(s.jwk(), object{"alg": "ES256"}))
+	newWorld(t, Config{}, p).refused("a key that says otherwise", token("Ed25519"), problem.AuthInvalid)
+	p.Algorithms = []string{"ES256"}
+	newWorld(t, Config{}, p).refused("not allowed", token("Ed25519"), problem.AuthInvalid)
 }

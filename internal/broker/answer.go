@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"unicode/utf8"
+
+	"sallyport.dev/internal/outward"
 )
 
 // answer is what a provider sends back with the browser (RFC 6749 section 4.1.2,
@@ -44,7 +46,7 @@ func HandleOf(r *http.Request) string {
 // parseAnswer reads the query of a callback.
 func parseAnswer(r *http.Request) (answer, error) {
 	if r.Method != http.MethodGet {
-		return answer{}, invalid("the answer came by %s", clip(r.Method))
+		return answer{}, invalid("the answer came by %s", outward.Clip(r.Method))
 	}
 	values, err := query(r.URL.RawQuery)
 	if err != nil {
@@ -93,7 +95,7 @@ func (a answer) refusal() error {
 	case "":
 		return nil
 	case "access_denied", "login_required", "interaction_required", "consent_required", "account_selection_required":
-		return denied("the provider answers %q: %q", clip(a.failed), clip(a.description))
+		return denied("the provider answers %q: %q", outward.Clip(a.failed), outward.Clip(a.description))
 	default: // our configuration, or the provider's trouble
 		return unavailableAnswer(a.failed, a.description)
 	}

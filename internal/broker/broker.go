@@ -10,10 +10,13 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"sallyport.dev/internal/keys"
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
@@ -30,13 +33,16 @@ const (
 type Config struct {
 	Providers []zone.Provider                    // those of other kinds are passed over
 	Base      string                             // https://host[:port] of the zone: what callback addresses begin with
-	DB        *store.DB                          // required: assertions that were used
+	DB        *store.DB                          // required for SAML: assertions that were used, the key of requests
+	Root      *keys.Root                         // required for SAML: what that key is sealed under
 	Secret    func(*zone.Secret) (string, error) // required where a provider has a client_secret
 	Log       *slog.Logger                       // required
 	Clock     func() time.Time                   // nil: time.Now
-	Resolve   Resolve                            // nil: the system's
+	Resolve   outward.Resolve                    // nil: the system's
 	Timeout   time.Duration                      // of one call to a provider; 0: 10 s
 	Before    *Broker                            // of the map before this one; what is unchanged is taken over
+
+	key *requestKey // of SAML; made by New
 }
 
 // Broker asks the providers of a zone. It is safe for concurrent use.
@@ -44,7 +50,8 @@ type Broker struct {
 	base  string
 	clock func() time.Time
 	log   *slog.Logger
-	list  []*entry // in the order of the map
+	list  []*entry    // in the order of the map
+	key   *requestKey // nil: there was no SAML provider yet
 }
 
 // entry is a provider with what the map says of it.
@@ -68,7 +75,7 @@ type protocol interface {
 
 // New returns a broker for the providers of a map. It asks none of them yet: one
 // that is down keeps nobody from starting.
-func New(cfg Config) (*Broker, error) {
+func New(ctx context.Context, cfg Config) (*Broker, error) {
 	base, err := url.Parse(cfg.Base)
 	if err != nil || base.Host == "" || cfg.Base != base.Scheme+"://"+base.Host {
 		return nil, fmt.Errorf("broker: base %q is not https://host[:port]", cfg.Base)
@@ -79,10 +86,10 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = callTime
 	}
-	if cfg.Resolve == nil {
-		cfg.Resolve = resolver
+	if err := cfg.openKey(ctx, base.Host); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
 	}
-	b := &Broker{base: cfg.Base, clock: cfg.Clock, log: cfg.Log}
+	b := &Broker{base: cfg.Base, clock: cfg.Clock, log: cfg.Log, key: cfg.key}
 	for _, p := range cfg.Providers {
 		made, err := newProtocol(p, &cfg)
 		if err != nil {
@@ -97,6 +104,28 @@ func New(cfg Config) (*Broker, error) {
 		b.list = append(b.list, &entry{Provider: p, protocol: made})
 	}
 	return b, nil
+}
+
+// openKey opens the key of SAML requests where there is a provider for it.
+func (cfg *Config) openKey(ctx context.Context, host string) (err error) {
+	if cfg.key == nil && cfg.Before != nil {
+		cfg.key = cfg.Before.key
+	}
+	if !slices.ContainsFunc(cfg.Providers, func(p zone.Provider) bool { return p.Kind == KindSAML }) {
+		return nil
+	}
+	if cfg.DB == nil || cfg.Root == nil {
+		return errors.New("no database and root key for SAML")
+	}
+	if cfg.key == nil {
+		cfg.key, err = openRequestKey(ctx, cfg.DB, cfg.Root, host, cfg.Clock())
+	}
+	return err
+}
+
+// outward is how a provider is asked.
+func (cfg *Config) outward(p zone.Provider) outward.Options {
+	return outward.Options{CA: p.CA, Timeout: cfg.Timeout, Resolve: cfg.Resolve}
 }
 
 func newProtocol(p zone.Provider, cfg *Config) (protocol, error) {
@@ -246,7 +275,7 @@ func (b *Broker) finish(ctx context.Context, e *entry, s *State, r *http.Request
 }
 
 // tell lets an operator find out why nobody comes in. That a provider is down is
-// said once each askTime: strangers choose how often it is asked for.
+// said once each ten seconds: strangers choose how often it is asked for.
 func (b *Broker) tell(ctx context.Context, e *entry, err error) {
 	p := (*problem.Error)(nil)
 	if !errors.As(err, &p) {
@@ -257,7 +286,7 @@ func (b *Broker) tell(ctx context.Context, e *entry, err error) {
 		now := b.clock()
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if since := now.Sub(e.told); !e.told.IsZero() && since >= 0 && since < askTime {
+		if since := now.Sub(e.told); !e.told.IsZero() && since >= 0 && since < outward.AskTime {
 			e.untold++
 			return
 		}
@@ -291,7 +320,7 @@ func (b *Broker) Metadata(name string) ([]byte, error) {
 	if e == nil || e.Kind != KindSAML {
 		return nil, problem.New(problem.ProviderUnknown, nil)
 	}
-	return ownMetadata(callback(b.base, name, "metadata"), callback(b.base, name, "acs"))
+	return e.protocol.(*samlProvider).own, nil
 }
 
 func isHandle(s string) bool {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sallyport.dev/internal/broker/brokertest"
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/zone"
 )
@@ -48,7 +49,8 @@ func TestReload(t *testing.T) {
 func TestNew(t *testing.T) {
 	c := &clock{}
 	i := brokertest.NewIssuer(t, c.now, false)
-	w := newWorld(t, c, oidcOf(i))
+	idp := brokertest.NewIdP(t, entity, 0, c.now)
+	w := newWorld(t, c, oidcOf(i), samlOf(t, idp))
 	for _, k := range []struct {
 		name   string
 		change func(*Config, *zone.Provider)
@@ -67,6 +69,9 @@ func TestNew(t *testing.T) {
 		{"issuer over http", func(_ *Config, p *zone.Provider) { p.Issuer = "http://sso.example" }, false},
 		{"no roots", func(_ *Config, p *zone.Provider) { p.CA = "/nowhere.pem" }, false},
 		{"github without a secret", func(_ *Config, p *zone.Provider) { p.Kind, p.ClientSecret = KindGitHub, nil }, false},
+		{"saml", func(_ *Config, p *zone.Provider) { *p = samlOf(t, idp) }, true},
+		{"saml without a root key", func(c *Config, p *zone.Provider) { *p, c.Root = samlOf(t, idp), nil }, false},
+		{"saml without a database", func(c *Config, p *zone.Provider) { *p, c.DB = samlOf(t, idp), nil }, false},
 		{"saml without metadata", func(_ *Config, p *zone.Provider) { p.Kind = KindSAML }, false},
 		{"saml with any metadata", func(_ *Config, p *zone.Provider) { p.Kind, p.Metadata = KindSAML, "https://idp.example/" }, false},
 		{"bearer", func(_ *Config, p *zone.Provider) { p.Kind = "bearer" }, true},
@@ -74,7 +79,7 @@ func TestNew(t *testing.T) {
 		p, cfg := oidcOf(i), w.cfg
 		k.change(&cfg, &p)
 		cfg.Providers = []zone.Provider{p}
-		if _, err := New(cfg); (err == nil) != k.fine {
+		if _, err := New(t.Context(), cfg); (err == nil) != k.fine {
 			t.Errorf("%s: %v", k.name, err)
 		}
 	}
@@ -93,7 +98,7 @@ func TestTold(t *testing.T) {
 	if n := strings.Count(w.log.String(), "provider.unavailable"); n != 1 {
 		t.Errorf("%d lines, want 1: %s", n, w.log)
 	}
-	c.advance(askTime)
+	c.advance(outward.AskTime)
 	_, _, err := w.Begin(t.Context(), "sso", Ask{})
 	check(t, err, problem.ProviderUnavailable)
 	if text := w.log.String(); strings.Count(text, "provider.unavailable") != 2 || !strings.Contains(text, `"untold":4`) {

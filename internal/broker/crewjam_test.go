@@ -72,7 +72,7 @@ func TestAnotherImplementation(t *testing.T) {
 		t.Fatal(err)
 	}
 	role := p.ours.SPSSODescriptors[0]
-	if !*role.WantAssertionsSigned || *role.AuthnRequestsSigned || role.AssertionConsumerServices[0].Location != base+"/auth/providers/saml/acs" {
+	if !*role.WantAssertionsSigned || !*role.AuthnRequestsSigned || len(role.KeyDescriptors) != 1 || role.KeyDescriptors[0].Use != "signing" || role.AssertionConsumerServices[0].Location != base+"/auth/providers/saml/acs" {
 		t.Errorf("our metadata: %s", own)
 	}
 	redirect, s := w.begin("saml", Ask{})

@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"sallyport.dev/internal/broker/brokertest"
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/problem"
 )
 
@@ -27,7 +28,7 @@ func TestDiscovery(t *testing.T) {
 	}
 	long := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"x":"` + strings.Repeat("a", maxBody) + `"}`))
+		_, _ = w.Write([]byte(`{"x":"` + strings.Repeat("a", outward.MaxBody) + `"}`))
 	}
 	away := func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, i.URL+"/jwks", http.StatusFound) }
 	text := func(s string) http.HandlerFunc {
@@ -123,7 +124,7 @@ func TestKeysOfUse(t *testing.T) {
 		{"with a strange certificate", change("x5c", []string{"AAAA"}), problem.OK},
 		{"among strange ones", func(keys []any) []any { return append(keys, map[string]any{"kty": "AKP"}, map[string]any{}) }, problem.OK},
 		{"among too many", func(keys []any) []any {
-			for range maxKeys {
+			for range 100 {
 				keys = append(keys, map[string]any{})
 			}
 			return keys
@@ -155,12 +156,12 @@ func TestRotation(t *testing.T) {
 	login(problem.OK, 1)
 	i.Set(brokertest.Fault{KeyID: "two"})
 	login(problem.ProviderInvalid, 1) // a moment ago
-	c.advance(askTime)
+	c.advance(outward.AskTime)
 	login(problem.OK, 2)
 	unknown := func(p []byte) string { return brokertest.Sign(jose.ES256, i.Key, "three", p) }
 	i.Set(brokertest.Fault{KeyID: "two", Sign: unknown})
 	login(problem.ProviderInvalid, 2)
-	c.advance(askTime)
+	c.advance(outward.AskTime)
 	login(problem.ProviderInvalid, 3)
 	login(problem.ProviderInvalid, 3)
 	i.Set(brokertest.Fault{KeyID: "two"})
@@ -189,14 +190,14 @@ func TestOutage(t *testing.T) {
 	i.Set(brokertest.Fault{})
 	_, _, err = w.Begin(t.Context(), "sso", Ask{})
 	check(t, err, problem.ProviderUnavailable) // asked a moment ago
-	c.advance(askTime)
+	c.advance(outward.AskTime)
 	_, err = w.login("sso", i.CA)
 	check(t, err, problem.OK)
 	i.Set(down)
 	c.advance(keepTime - time.Second)
 	_, err = w.login("sso", i.CA)
 	check(t, err, problem.OK)
-	c.advance(2 * askTime)
+	c.advance(2 * outward.AskTime)
 	_, _, err = w.Begin(t.Context(), "sso", Ask{})
 	check(t, err, problem.ProviderUnavailable)
 }

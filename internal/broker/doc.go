@@ -18,7 +18,7 @@
 //     login that the provider begins, no encrypted assertion, no document type;
 //   - an e-mail address counts as verified only when the provider said so. SAML
 //     cannot say so;
-//   - whatever an answer says, nothing but the provider is asked: see egress.go.
+//   - whatever an answer says, nothing but the provider is asked: see outward.Client.
 //
 // Issuers are compared as they stand. Microsoft's issuers for many tenants
 // (https://login.microsoftonline.com/common/v2.0 and .../organizations/v2.0), whose
@@ -39,7 +39,6 @@ const (
 	MaxAnswer    = 768 << 10
 	maxResponse  = 256 << 10 // bytes of a SAML response
 	maxMetadata  = 1 << 20
-	maxBody      = 1 << 20  // bytes of what a provider answers to us
 	maxQuery     = 16 << 10 // of a callback
 	maxParameter = 8 << 10
 	maxIDToken   = 64 << 10
@@ -54,5 +53,4 @@ const (
 	discoveryTime = time.Hour       // between two looks at a discovery document or at metadata
 	keysTime      = 5 * time.Minute // between two looks at keys
 	keepTime      = 24 * time.Hour  // how long they are used while no look succeeds
-	askTime       = 10 * time.Second
 )

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/zone"
 )
 
@@ -21,7 +22,7 @@ type github struct {
 	source   string // issuer of the claims
 	api      string // prefix of the API
 	config   oauth2.Config
-	egresses []*egress // of the site, of the API
+	egresses []*outward.Client // of the site, of the API
 }
 
 const gitHub, gitHubAPI = "https://github.com", "https://api.github.com"
@@ -36,11 +37,8 @@ func newGitHub(p zone.Provider, secret string, cfg *Config) (protocol, error) {
 		g.api = g.source + "/api/v3"
 	}
 	for _, base := range []string{g.source, g.api} {
-		e, err := newEgress(base, p.CA, cfg)
+		e, err := outward.NewClient(base, cfg.outward(p))
 		if err != nil {
-			return nil, err
-		}
-		if err := e.secure(base); err != nil {
 			return nil, fmt.Errorf("issuer: %w", err)
 		}
 		g.egresses = append(g.egresses, e)
@@ -110,9 +108,9 @@ func (g *github) claims(ctx context.Context, token string) (Claims, error) {
 		Primary, Verified bool
 	}
 	err := g.ask(ctx, "/user/emails", token, &addresses)
-	status := (*statusError)(nil)
+	status := (*outward.StatusError)(nil)
 	switch {
-	case errors.As(err, &status) && (status.status == http.StatusForbidden || status.status == http.StatusNotFound):
+	case errors.As(err, &status) && (status.Status == http.StatusForbidden || status.Status == http.StatusNotFound):
 		// The user did not grant it. What /user says of an address is what is shown
 		// to others, verified or not.
 	case err != nil:
@@ -127,7 +125,7 @@ func (g *github) claims(ctx context.Context, token string) (Claims, error) {
 }
 
 func (g *github) ask(ctx context.Context, path, token string, into any) error {
-	data, _, err := g.egresses[1].get(ctx, g.api+path, "Accept", "application/vnd.github+json",
+	data, _, err := g.egresses[1].Get(ctx, g.api+path, "Accept", "application/vnd.github+json",
 		"Authorization", "Bearer "+token, "X-GitHub-Api-Version", "2022-11-28")
 	if err != nil {
 		return err

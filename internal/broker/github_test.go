@@ -115,8 +115,8 @@ func TestGitHubItself(t *testing.T) {
 		t.Errorf("token %s, api %s", made.config.Endpoint.TokenURL, made.api)
 	}
 	for n, host := range []string{"github.com", "api.github.com"} {
-		if made.egresses[n].host != host {
-			t.Errorf("egress to %s, want %s", made.egresses[n].host, host)
+		if made.egresses[n].Host() != host {
+			t.Errorf("egress to %s, want %s", made.egresses[n].Host(), host)
 		}
 	}
 }

@@ -2,11 +2,15 @@ package broker
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -147,5 +151,51 @@ func TestIDToken(t *testing.T) {
 				t.Error("the log shows the secret")
 			}
 		})
+	}
+}
+
+// TestEd25519: an ID token of EdDSA is taken by both of its names (RFC 9864), with
+// the hash that goes with it.
+func TestEd25519(t *testing.T) {
+	c := &clock{}
+	i := brokertest.NewIssuer(t, c.now, false)
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stranger, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := func(name string, key ed25519.PrivateKey) func([]byte) string {
+		return func(p []byte) string {
+			input := segment(fmt.Appendf(nil, `{"alg":%q,"typ":"JWT","kid":"ed"}`, name)) + "." + segment(p)
+			return input + "." + segment(ed25519.Sign(key, []byte(input)))
+		}
+	}
+	half := func(sum []byte) string { return segment(sum[:len(sum)/2]) }
+	of512, of256 := sha512.Sum512([]byte("access")), sha256.Sum256([]byte("access"))
+	for _, k := range []struct {
+		name, hash string
+		algorithms []string
+		sign       func([]byte) string
+		want       problem.Reason
+	}{
+		{"Ed25519", half(of512[:]), []string{"EdDSA"}, by("Ed25519", private), problem.OK},
+		{"EdDSA", half(of512[:]), []string{"EdDSA"}, by("EdDSA", private), problem.OK},
+		{"the hash of another algorithm", half(of256[:]), []string{"EdDSA"}, by("Ed25519", private), problem.ProviderInvalid},
+		{"a stranger's key", half(of512[:]), []string{"EdDSA"}, by("Ed25519", stranger), problem.ProviderInvalid},
+		{"not allowed", half(of512[:]), []string{"ES256"}, by("Ed25519", private), problem.ProviderInvalid},
+		{"another name", half(of512[:]), []string{"EdDSA"}, by("Ed448", private), problem.ProviderInvalid},
+	} {
+		i.Set(brokertest.Fault{
+			Sign: k.sign, Keys: func([]any) []any { return []any{brokertest.JWK(public, "ed")} },
+			Claims: func(c map[string]any) { c["at_hash"] = k.hash },
+			Token:  func(t map[string]any) { t["access_token"] = "access" },
+		})
+		p := oidcOf(i)
+		p.Algorithms = k.algorithms
+		_, err := newWorld(t, c, p).login("sso", i.CA)
+		t.Run(k.name, func(t *testing.T) { check(t, err, k.want) })
 	}
 }

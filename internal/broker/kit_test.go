@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sallyport.dev/internal/broker/brokertest"
+	"sallyport.dev/internal/keys"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
@@ -37,6 +38,7 @@ type world struct {
 	t     *testing.T
 	clock *clock
 	db    *store.DB
+	root  *keys.Root
 	log   *lines
 	cfg   Config
 }
@@ -51,18 +53,39 @@ func newWorld(t *testing.T, c *clock, providers ...zone.Provider) *world {
 		}
 		t.Cleanup(func() { _ = db.Close() })
 		w.db = db
+		if w.root, err = keys.OpenRoot(filepath.Join(t.TempDir(), "root"), true); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.cfg = Config{
-		Providers: providers, Base: base, DB: w.db, Clock: c.now, Log: obs.NewLogger(w.log, slog.LevelDebug, false),
+		Providers: providers, Base: base, DB: w.db, Root: w.root, key: testKey(t), Clock: c.now, Log: obs.NewLogger(w.log, slog.LevelDebug, false),
 		Secret: func(*zone.Secret) (string, error) { return brokertest.ClientSecret, nil },
 	}
 	w.Broker = w.make(w.cfg)
 	return w
 }
 
+var testKeys = sync.OnceValues(func() (*requestKey, error) {
+	text, err := makeRequestKey("shop.example", start)
+	if err != nil {
+		return nil, err
+	}
+	return parseRequestKey(text)
+})
+
+// testKey is one for all tests: to make one takes long.
+func testKey(t testing.TB) *requestKey {
+	t.Helper()
+	k, err := testKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
 func (w *world) make(cfg Config) *Broker {
 	w.t.Helper()
-	b, err := New(cfg)
+	b, err := New(w.t.Context(), cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/zone"
 )
 
@@ -21,10 +23,10 @@ type oidcProvider struct {
 	zone.Provider
 	secret    string // empty: a public client
 	redirect  string
-	egress    *egress
+	egress    *outward.Client
 	clock     func() time.Time
-	discovery *document[*discovered]
-	keys      *keys
+	discovery *outward.Document[*discovered]
+	keys      *outward.Keys
 }
 
 func newOIDC(p zone.Provider, secret string, cfg *Config) (protocol, error) {
@@ -36,32 +38,32 @@ func newOIDC(p zone.Provider, secret string, cfg *Config) (protocol, error) {
 	case !slices.Contains(p.Scopes, oidc.ScopeOpenID):
 		return nil, errors.New("scopes are without openid")
 	}
-	e, err := newEgress(p.Issuer, p.CA, cfg)
+	e, err := outward.NewClient(p.Issuer, cfg.outward(p))
 	if err != nil {
-		return nil, err
-	}
-	if err := e.secure(p.Issuer); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	o := &oidcProvider{
 		Provider: p, secret: secret, redirect: callback(cfg.Base, p.Name, "callback"), egress: e, clock: cfg.Clock,
 	}
-	o.discovery = &document[*discovered]{fetch: o.discover, clock: cfg.Clock, refresh: discoveryTime}
-	o.keys = newKeys(p.Algorithms, o.fetchKeys, cfg.Clock)
+	o.discovery = &outward.Document[*discovered]{Fetch: o.discover, Clock: cfg.Clock, Refresh: discoveryTime, Keep: keepTime, Timeout: lookTime}
+	o.keys = outward.NewKeys(outward.KeysConfig{
+		Algorithms: p.Algorithms, Fetch: o.fetchKeys, Clock: cfg.Clock, Log: cfg.Log.With(slog.String("provider", p.Name)),
+		Refresh: keysTime, Keep: keepTime, Timeout: lookTime,
+	})
 	return o, nil
 }
 
 func (o *oidcProvider) takeOver(old protocol) {
 	if before, ok := old.(*oidcProvider); ok {
-		o.discovery.takeOver(before.discovery)
-		o.keys.document.takeOver(before.keys.document)
+		o.discovery.TakeOver(before.discovery)
+		o.keys.TakeOver(before.keys.Document)
 	}
 }
 
 func (o *oidcProvider) issuer(context.Context) (string, error) { return o.Issuer, nil }
 
 func (o *oidcProvider) place() string {
-	if d, has := o.discovery.peek(); has {
+	if d, has := o.discovery.Peek(); has {
 		return d.authorization
 	}
 	return o.Issuer
@@ -75,20 +77,11 @@ type discovered struct {
 	style                                oauth2.AuthStyle
 }
 
-// discover fetches the discovery document. It must be of exactly this issuer
-// (section 4.3), or one issuer could speak for another.
+// discover fetches the discovery document.
 func (o *oidcProvider) discover(ctx context.Context) (*discovered, error) {
-	place := strings.TrimSuffix(o.Issuer, "/") + "/.well-known/openid-configuration"
-	data, _, err := o.egress.get(ctx, place, "Accept", "application/json")
+	c, place, err := o.egress.Discover(ctx, o.Issuer)
 	if err != nil {
 		return nil, err
-	}
-	c, err := parseClaims(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", place, err)
-	}
-	if c.text("issuer") != o.Issuer {
-		return nil, fmt.Errorf("%s is of the issuer %q, want %q", place, clip(c.text("issuer")), o.Issuer)
 	}
 	d := &discovered{issuerInAnswer: c["authorization_response_iss_parameter_supported"] == true}
 	for _, endpoint := range []struct {
@@ -99,18 +92,26 @@ func (o *oidcProvider) discover(ctx context.Context) (*discovered, error) {
 		{"authorization_endpoint", &d.authorization, true}, {"token_endpoint", &d.token, true},
 		{"jwks_uri", &d.jwks, true}, {"userinfo_endpoint", &d.userinfo, false},
 	} {
-		if *endpoint.into = c.text(endpoint.name); !endpoint.must && !c.has(endpoint.name) {
+		if !endpoint.must && !c.Has(endpoint.name) {
 			continue
 		}
-		if err := o.egress.secure(*endpoint.into); err != nil {
-			return nil, fmt.Errorf("%s: %s %q: %w", place, endpoint.name, clip(*endpoint.into), err)
+		if *endpoint.into, err = o.egress.Endpoint(c, place, endpoint.name); err != nil {
+			return nil, err
 		}
 	}
-	d.style, err = styleOf(c.texts("token_endpoint_auth_methods_supported"), o.secret != "")
-	if err != nil {
+	if d.style, err = styleOf(c.Texts("token_endpoint_auth_methods_supported"), o.secret != ""); err != nil {
 		return nil, fmt.Errorf("%s: %w", place, err)
 	}
 	return d, nil
+}
+
+func (o *oidcProvider) fetchKeys(ctx context.Context) ([]byte, error) {
+	d, err := o.discovery.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	data, _, err := o.egress.Get(ctx, d.jwks, "Accept", "application/jwk-set+json, application/json")
+	return data, err
 }
 
 // styleOf says how the zone shows its secret. client_secret_basic is what a
@@ -136,7 +137,7 @@ func (o *oidcProvider) config(d *discovered) *oauth2.Config {
 }
 
 func (o *oidcProvider) begin(ctx context.Context, s *State) (string, error) {
-	d, err := o.discovery.get(ctx)
+	d, err := o.discovery.Get(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -156,13 +157,13 @@ func (o *oidcProvider) finish(ctx context.Context, s *State, r *http.Request) (C
 	if err := a.of(s); err != nil {
 		return Claims{}, err
 	}
-	d, err := o.discovery.get(ctx)
+	d, err := o.discovery.Get(ctx)
 	if err != nil {
 		return Claims{}, err
 	}
 	// Also of an error: it could be of another issuer (RFC 9207 section 2.4).
 	if a.hasIssuer && a.issuer != o.Issuer || !a.hasIssuer && d.issuerInAnswer {
-		return Claims{}, invalid("iss of the answer is %q, want %q", clip(a.issuer), o.Issuer)
+		return Claims{}, invalid("iss of the answer is %q, want %q", outward.Clip(a.issuer), o.Issuer)
 	}
 	if err := a.refusal(); err != nil {
 		return Claims{}, err
@@ -180,18 +181,18 @@ func (o *oidcProvider) finish(ctx context.Context, s *State, r *http.Request) (C
 }
 
 // exchange sends the code to the provider that it is of.
-func exchange(ctx context.Context, e *egress, config *oauth2.Config, code, verifier string) (*oauth2.Token, error) {
-	token, err := config.Exchange(oidc.ClientContext(ctx, e.http), code, oauth2.VerifierOption(verifier))
+func exchange(ctx context.Context, e *outward.Client, config *oauth2.Config, code, verifier string) (*oauth2.Token, error) {
+	token, err := config.Exchange(oidc.ClientContext(ctx, e.HTTP()), code, oauth2.VerifierOption(verifier))
 	refused := (*oauth2.RetrieveError)(nil)
 	switch {
 	case errors.As(err, &refused) && (refused.ErrorCode == "invalid_grant" || refused.ErrorCode == "bad_verification_code"): // GitHub's word for it
-		return nil, invalid("the provider does not know the code: %q", clip(refused.ErrorDescription))
+		return nil, invalid("the provider does not know the code: %q", outward.Clip(refused.ErrorDescription))
 	case errors.As(err, &refused):
 		status := 0
 		if refused.Response != nil {
 			status = refused.Response.StatusCode
 		}
-		return nil, fmt.Errorf("the token endpoint answered %d, %q: %q", status, clip(refused.ErrorCode), clip(refused.ErrorDescription))
+		return nil, fmt.Errorf("the token endpoint answered %d, %q: %q", status, outward.Clip(refused.ErrorCode), outward.Clip(refused.ErrorDescription))
 	case err != nil:
 		return nil, fmt.Errorf("the token endpoint: %s", clipLong(err.Error()))
 	}
@@ -206,47 +207,50 @@ func clipLong(s string) string {
 
 // claims takes who it is from the ID token, and what it does not say of address
 // and name from userinfo.
-func (o *oidcProvider) claims(ctx context.Context, d *discovered, id claims, token *oauth2.Token) (Claims, error) {
-	c := Claims{Subject: id.text("sub"), ACR: id.text("acr")}
-	c.AuthTime, _ = id.moment("auth_time")
+func (o *oidcProvider) claims(ctx context.Context, d *discovered, id outward.Object, token *oauth2.Token) (Claims, error) {
+	c := Claims{Subject: id.Text("sub"), ACR: id.Text("acr")}
+	c.AuthTime, _ = id.Moment("auth_time")
 	info := id
-	if (id.text("email") == "" || id.text("name") == "") && d.userinfo != "" {
+	if (id.Text("email") == "" || id.Text("name") == "") && d.userinfo != "" {
 		var err error
 		if info, err = o.userinfo(ctx, d, c.Subject, token); err != nil {
 			return Claims{}, err
 		}
 	}
 	// An address and whether it is verified are of one document.
-	for _, of := range []claims{id, info} {
+	for _, of := range []outward.Object{id, info} {
 		if c.Email == "" {
-			c.setEmail(of.text("email"), of.truth("email_verified"))
+			c.setEmail(of.Text("email"), truth(of, "email_verified"))
 		}
 		if c.Name == "" {
-			c.setName(of.text("name"))
+			c.setName(of.Text("name"))
 		}
 	}
 	return c, nil
 }
 
+// truth is a boolean, or its name: there are providers that write "true".
+func truth(c outward.Object, name string) bool { return c[name] == true || c[name] == "true" }
+
 // userinfo asks who the access token is of. OpenID Connect Core section 5.3.2: the
 // sub must be that of the ID token.
-func (o *oidcProvider) userinfo(ctx context.Context, d *discovered, subject string, token *oauth2.Token) (claims, error) {
+func (o *oidcProvider) userinfo(ctx context.Context, d *discovered, subject string, token *oauth2.Token) (outward.Object, error) {
 	if !strings.EqualFold(token.Type(), "Bearer") {
-		return nil, fmt.Errorf("the access token is of the type %q", clip(token.Type()))
+		return nil, fmt.Errorf("the access token is of the type %q", outward.Clip(token.Type()))
 	}
-	data, media, err := o.egress.get(ctx, d.userinfo, "Accept", "application/json", "Authorization", "Bearer "+token.AccessToken)
+	data, media, err := o.egress.Get(ctx, d.userinfo, "Accept", "application/json", "Authorization", "Bearer "+token.AccessToken)
 	if err != nil {
 		return nil, err
 	}
 	if media != "application/json" {
-		return nil, fmt.Errorf("userinfo is of the type %q, want application/json", clip(media))
+		return nil, fmt.Errorf("userinfo is of the type %q, want application/json", outward.Clip(media))
 	}
-	c, err := parseClaims(data)
+	c, err := outward.ParseObject(data)
 	if err != nil {
 		return nil, fmt.Errorf("userinfo: %w", err)
 	}
-	if c.text("sub") != subject {
-		return nil, invalid("userinfo is of %q, the ID token of %q", clip(c.text("sub")), subject)
+	if c.Text("sub") != subject {
+		return nil, invalid("userinfo is of %q, the ID token of %q", outward.Clip(c.Text("sub")), subject)
 	}
 	return c, nil
 }

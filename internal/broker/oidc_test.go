@@ -123,3 +123,17 @@ func TestPublicClient(t *testing.T) {
 	_, err = w.login("sso", i.CA)
 	check(t, err, problem.OK)
 }
+
+// TestOwnRoots: a provider's TLS must come from its own roots when the map names some.
+func TestOwnRoots(t *testing.T) {
+	c := &clock{}
+	i := brokertest.NewIssuer(t, c.now, false)
+	for ca, fine := range map[string]bool{i.CA: true, "": false} {
+		p := oidcOf(i)
+		p.CA = ca
+		w := newWorld(t, c, p)
+		if _, _, err := w.Begin(t.Context(), "sso", Ask{}); (err == nil) != fine {
+			t.Errorf("roots %q: %v", ca, err)
+		}
+	}
+}

@@ -7,5 +7,5 @@ import (
 )
 
 func TestPostgres(t *testing.T) {
-	pgtest.Run(t, TestSAMLLogin, TestReplay, TestNoReplayStore)
+	pgtest.Run(t, TestSAMLLogin, TestReplay, TestNoReplayStore, TestRequestKey)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/problem"
 )
 
@@ -30,15 +31,6 @@ func unavailable(ctx context.Context, err error) error {
 	return problem.New(problem.ProviderUnavailable, fmt.Errorf("broker: %w", err))
 }
 
-// clip bounds foreign text in an error.
-func clip(s string) string {
-	const most = 100
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
-}
-
 func unavailableAnswer(code, description string) error {
-	return problem.New(problem.ProviderUnavailable, fmt.Errorf("broker: the provider answers %q: %q", clip(code), clip(description)))
+	return problem.New(problem.ProviderUnavailable, fmt.Errorf("broker: the provider answers %q: %q", outward.Clip(code), outward.Clip(description)))
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/store"
 )
 
@@ -30,7 +31,7 @@ func (p *samlProvider) once(ctx context.Context, issuer string, a *assertion, no
 		return err
 	}
 	if taken != 1 {
-		return invalid("assertion %q was used before", clip(a.id))
+		return invalid("assertion %q was used before", outward.Clip(a.id))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crewjam/saml"
 
+	"sallyport.dev/internal/outward"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
 )
@@ -23,26 +24,29 @@ import (
 type samlProvider struct {
 	zone.Provider
 	entity   string // our own: the address of our metadata
+	key      *requestKey
+	own      []byte // our metadata
 	acs      string // where answers go
-	egress   *egress
+	egress   *outward.Client
 	db       *store.DB
 	clock    func() time.Time
 	fixed    *peer // of a file; nil: the metadata is fetched
-	metadata *document[*peer]
+	metadata *outward.Document[*peer]
 }
 
 func newSAML(p zone.Provider, cfg *Config) (protocol, error) {
 	if p.Metadata == "" {
 		return nil, errors.New("no metadata")
 	}
-	if cfg.DB == nil {
-		return nil, errors.New("no database for assertions that were used")
-	}
 	s := &samlProvider{
-		Provider: p, entity: callback(cfg.Base, p.Name, "metadata"), acs: callback(cfg.Base, p.Name, "acs"), db: cfg.DB, clock: cfg.Clock,
+		Provider: p, entity: callback(cfg.Base, p.Name, "metadata"), acs: callback(cfg.Base, p.Name, "acs"), key: cfg.key, db: cfg.DB, clock: cfg.Clock,
+	}
+	var err error
+	if s.own, err = ownMetadata(s.entity, s.acs, s.key); err != nil {
+		return nil, err
 	}
 	if !strings.Contains(p.Metadata, "://") {
-		data, err := readFile(p.Metadata, maxMetadata)
+		data, err := outward.ReadFile(p.Metadata, maxMetadata)
 		if err != nil {
 			return nil, fmt.Errorf("metadata: %w", err)
 		}
@@ -54,32 +58,28 @@ func newSAML(p zone.Provider, cfg *Config) (protocol, error) {
 	if p.EntityID == "" { // who answers there could name itself as any other
 		return nil, errors.New("metadata by url without entity_id")
 	}
-	var err error
-	if s.egress, err = newEgress(p.Metadata, p.CA, cfg); err != nil {
-		return nil, err
-	}
-	if err := s.egress.secure(p.Metadata); err != nil {
+	if s.egress, err = outward.NewClient(p.Metadata, cfg.outward(p)); err != nil {
 		return nil, fmt.Errorf("metadata: %w", err)
 	}
-	s.metadata = &document[*peer]{fetch: s.fetch, clock: cfg.Clock, refresh: discoveryTime}
+	s.metadata = &outward.Document[*peer]{Fetch: s.fetch, Clock: cfg.Clock, Refresh: discoveryTime, Keep: keepTime, Timeout: lookTime}
 	return s, nil
 }
 
 func (p *samlProvider) fetch(ctx context.Context) (*peer, error) {
-	data, _, err := p.egress.get(ctx, p.Metadata, "Accept", "application/samlmetadata+xml, application/xml, text/xml")
+	data, _, err := p.egress.Get(ctx, p.Metadata, "Accept", "application/samlmetadata+xml, application/xml, text/xml")
 	if err != nil {
 		return nil, err
 	}
 	found, err := parsePeer(data, p.EntityID)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", clip(p.Metadata), err)
+		return nil, fmt.Errorf("%s: %w", outward.Clip(p.Metadata), err)
 	}
 	return found, nil
 }
 
 func (p *samlProvider) takeOver(old protocol) {
 	if before, ok := old.(*samlProvider); ok && p.metadata != nil && before.metadata != nil {
-		p.metadata.takeOver(before.metadata)
+		p.metadata.TakeOver(before.metadata)
 	}
 }
 
@@ -88,7 +88,7 @@ func (p *samlProvider) peer(ctx context.Context) (*peer, error) {
 	found := p.fixed
 	if found == nil {
 		var err error
-		if found, err = p.metadata.get(ctx); err != nil {
+		if found, err = p.metadata.Get(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -112,7 +112,7 @@ func (p *samlProvider) place() string {
 	if p.fixed != nil {
 		return p.fixed.place
 	}
-	if found, has := p.metadata.peek(); has {
+	if found, has := p.metadata.Peek(); has {
 		return found.place
 	}
 	return p.Metadata
@@ -138,11 +138,7 @@ func (p *samlProvider) begin(ctx context.Context, s *State) (string, error) {
 	if s.Fresh {
 		request.ForceAuthn = &yes
 	}
-	redirect, err := request.Redirect(s.Handle, &saml.ServiceProvider{}) // no key, so not signed
-	if err != nil {
-		return "", err
-	}
-	return redirect.String(), nil
+	return p.key.redirect(found.place, request.Element(), s.Handle)
 }
 
 func (p *samlProvider) finish(ctx context.Context, s *State, r *http.Request) (Claims, error) {
@@ -168,7 +164,7 @@ func (p *samlProvider) finish(ctx context.Context, s *State, r *http.Request) (C
 // response returns the document that was posted in answer to a flow.
 func response(s *State, r *http.Request) ([]byte, error) {
 	if r.Method != http.MethodPost {
-		return nil, invalid("the answer came by %s", clip(r.Method))
+		return nil, invalid("the answer came by %s", outward.Clip(r.Method))
 	}
 	values, err := form(r)
 	if err != nil {
@@ -201,8 +197,16 @@ func response(s *State, r *http.Request) ([]byte, error) {
 	return data, nil
 }
 
-// ownMetadata is what a provider must know of us.
-func ownMetadata(entity, acs string) ([]byte, error) {
+// ownMetadata is what a provider must know of us, signed.
+func ownMetadata(entity, acs string, key *requestKey) ([]byte, error) {
+	type keyInfo struct {
+		XMLName     xml.Name `xml:"http://www.w3.org/2000/09/xmldsig# KeyInfo"`
+		Certificate string   `xml:"X509Data>X509Certificate"`
+	}
+	type signer struct {
+		Use string `xml:"use,attr"`
+		Key keyInfo
+	}
 	type endpoint struct {
 		Binding   string `xml:"Binding,attr"`
 		Location  string `xml:"Location,attr"`
@@ -213,21 +217,27 @@ func ownMetadata(entity, acs string) ([]byte, error) {
 		Protocol       string   `xml:"protocolSupportEnumeration,attr"`
 		RequestsSigned bool     `xml:"AuthnRequestsSigned,attr"`
 		WantSigned     bool     `xml:"WantAssertionsSigned,attr"`
+		Key            signer   `xml:"KeyDescriptor"`
 		Formats        []string `xml:"NameIDFormat"`
 		ACS            endpoint `xml:"AssertionConsumerService"`
 	}
 	document := struct {
 		XMLName xml.Name `xml:"urn:oasis:names:tc:SAML:2.0:metadata EntityDescriptor"`
+		ID      string   `xml:"ID,attr"`
 		Entity  string   `xml:"entityID,attr"`
 		Role    role     `xml:"SPSSODescriptor"`
-	}{Entity: entity, Role: role{
-		Protocol: protocolNamespace, WantSigned: true,
+	}{ID: "_metadata", Entity: entity, Role: role{
+		Protocol: protocolNamespace, RequestsSigned: true, WantSigned: true,
+		Key:     signer{"signing", keyInfo{Certificate: base64.StdEncoding.EncodeToString(key.certificate.Raw)}},
 		Formats: []string{string(saml.PersistentNameIDFormat), string(saml.EmailAddressNameIDFormat), string(saml.UnspecifiedNameIDFormat)},
 		ACS:     endpoint{saml.HTTPPostBinding, acs, 0, true},
 	}}
 	data, err := xml.MarshalIndent(document, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("broker: metadata: %w", err)
+	if err == nil {
+		data, err = key.sign(append([]byte(xml.Header), data...))
 	}
-	return append([]byte(xml.Header), append(data, '\n')...), nil
+	if err != nil {
+		return nil, fmt.Errorf("our metadata: %w", err)
+	}
+	return append(data, '\n'), nil
 }

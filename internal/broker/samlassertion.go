@@ -8,6 +8,8 @@ import (
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
+
+	"sallyport.dev/internal/outward"
 )
 
 // expected is what an answer must be for.
@@ -39,7 +41,7 @@ func (p *peer) read(data []byte, want expected) (*assertion, error) {
 		return nil, invalid("%w", err)
 	}
 	if root.Tag != "Response" || root.NamespaceURI() != protocolNamespace {
-		return nil, invalid("it is %q, no Response", clip(root.Tag))
+		return nil, invalid("it is %q, no Response", outward.Clip(root.Tag))
 	}
 	if len(children(root, signatureNamespace, "Signature")) > 0 {
 		if _, err := arranged(root); err != nil && len(children(root, assertionNamespace, "Assertion")) > 0 {
@@ -72,13 +74,13 @@ func (p *peer) read(data []byte, want expected) (*assertion, error) {
 // answers compares the outside of a response (SAML 2.0 core section 3.2.2).
 func (p *peer) answers(el *etree.Element, want expected) error {
 	if v := attribute(el, "Version"); v != "2.0" {
-		return invalid("response of the version %q", clip(v))
+		return invalid("response of the version %q", outward.Clip(v))
 	}
 	if of := attribute(el, "InResponseTo"); want.request == "" || of != want.request {
-		return invalid("response in answer to %q, another flow", clip(of))
+		return invalid("response in answer to %q, another flow", outward.Clip(of))
 	}
 	if to := attribute(el, "Destination"); to != "" && to != want.acs {
-		return invalid("response for %q, want %q", clip(to), want.acs)
+		return invalid("response for %q, want %q", outward.Clip(to), want.acs)
 	}
 	issued, err := momentOf(el, "IssueInstant")
 	if err != nil || issued.After(want.now.Add(leeway)) {
@@ -105,7 +107,7 @@ func (p *peer) answers(el *etree.Element, want expected) error {
 	case value == saml.StatusSuccess:
 		return nil
 	case slices.Contains([]string{saml.StatusAuthnFailed, saml.StatusRequestDenied, saml.StatusNoPassive, saml.StatusNoAuthnContext, saml.StatusUnknownPrincipal}, second):
-		return denied("the provider answers %q", clip(second))
+		return denied("the provider answers %q", outward.Clip(second))
 	default:
 		return unavailableAnswer(value, second)
 	}
@@ -122,10 +124,10 @@ func (p *peer) issued(el *etree.Element) error {
 		return err
 	}
 	if format := attribute(issuer, "Format"); format != "" && format != "urn:oasis:names:tc:SAML:2.0:nameid-format:entity" {
-		return fmt.Errorf("its issuer is of the format %q", clip(format))
+		return fmt.Errorf("its issuer is of the format %q", outward.Clip(format))
 	}
 	if text != p.entity {
-		return fmt.Errorf("its issuer is %q, want %q", clip(text), p.entity)
+		return fmt.Errorf("its issuer is %q, want %q", outward.Clip(text), p.entity)
 	}
 	return nil
 }
@@ -133,7 +135,7 @@ func (p *peer) issued(el *etree.Element) error {
 // assertion reads an assertion that was verified.
 func (p *peer) assertion(el *etree.Element, want expected) (*assertion, error) {
 	if v := attribute(el, "Version"); v != "2.0" {
-		return nil, fmt.Errorf("it is of the version %q", clip(v))
+		return nil, fmt.Errorf("it is of the version %q", outward.Clip(v))
 	}
 	if err := p.issued(el); err != nil {
 		return nil, err
@@ -193,10 +195,10 @@ func confirmation(el *etree.Element, want expected) (until time.Time, err error)
 		return until, err
 	}
 	if of := attribute(data, "InResponseTo"); want.request == "" || of != want.request {
-		return until, fmt.Errorf("it is in answer to %q, another flow", clip(of))
+		return until, fmt.Errorf("it is in answer to %q, another flow", outward.Clip(of))
 	}
 	if to := attribute(data, "Recipient"); to != want.acs {
-		return until, fmt.Errorf("its recipient is %q, want %q", clip(to), want.acs)
+		return until, fmt.Errorf("its recipient is %q, want %q", outward.Clip(to), want.acs)
 	}
 	if until, err = momentOf(data, "NotOnOrAfter"); err != nil {
 		return until, err
@@ -227,7 +229,7 @@ func (a *assertion) conditions(el *etree.Element, want expected) error {
 	for _, c := range conditions.ChildElements() {
 		switch {
 		case c.NamespaceURI() != assertionNamespace:
-			return fmt.Errorf("it has the unknown condition %q", clip(c.Tag))
+			return fmt.Errorf("it has the unknown condition %q", outward.Clip(c.Tag))
 		case c.Tag == "OneTimeUse", c.Tag == "ProxyRestriction": // it is used once and not passed on
 		case c.Tag == "AudienceRestriction":
 			restrictions++
@@ -235,7 +237,7 @@ func (a *assertion) conditions(el *etree.Element, want expected) error {
 				return err
 			}
 		default:
-			return fmt.Errorf("it has the unknown condition %q", clip(c.Tag))
+			return fmt.Errorf("it has the unknown condition %q", outward.Clip(c.Tag))
 		}
 	}
 	if restrictions == 0 {
@@ -301,13 +303,13 @@ func (a *assertion) nameID(subject *etree.Element, provider, own string) error {
 	switch saml.NameIDFormat(a.format) {
 	case saml.PersistentNameIDFormat, saml.EmailAddressNameIDFormat, saml.UnspecifiedNameIDFormat, "":
 	default:
-		return fmt.Errorf("its NameID is of the format %q, by which nobody is known again: have the provider send a persistent one", clip(a.format))
+		return fmt.Errorf("its NameID is of the format %q, by which nobody is known again: have the provider send a persistent one", outward.Clip(a.format))
 	}
 	if q := attribute(el, "NameQualifier"); q != "" && q != provider {
-		return fmt.Errorf("its NameID is qualified by %q", clip(q))
+		return fmt.Errorf("its NameID is qualified by %q", outward.Clip(q))
 	}
 	if q := attribute(el, "SPNameQualifier"); q != "" && q != own {
-		return fmt.Errorf("its NameID is for %q", clip(q))
+		return fmt.Errorf("its NameID is for %q", outward.Clip(q))
 	}
 	if !isSubject(a.subject) {
 		return errors.New("its NameID is empty, too long or no line of text")

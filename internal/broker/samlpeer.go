@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/crewjam/saml"
+
+	"sallyport.dev/internal/jws"
+	"sallyport.dev/internal/outward"
 )
 
 // peer is what the metadata of a provider say (SAML 2.0 metadata section 2.4.3).
@@ -50,7 +53,7 @@ func parsePeer(data []byte, entity string) (*peer, error) {
 			}
 		}
 	default:
-		err = fmt.Errorf("it is %q, no metadata", clip(root.Tag))
+		err = fmt.Errorf("it is %q, no metadata", outward.Clip(root.Tag))
 	}
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func newPeer(d *saml.EntityDescriptor) (*peer, error) {
 		}
 	}
 	if err := securePlace(p.place); err != nil {
-		return nil, fmt.Errorf("its SingleSignOnService of the HTTP-Redirect binding, %q: %w", clip(p.place), err)
+		return nil, fmt.Errorf("its SingleSignOnService of the HTTP-Redirect binding, %q: %w", outward.Clip(p.place), err)
 	}
 	p.persistent = slices.Contains(role.NameIDFormats, saml.PersistentNameIDFormat)
 	for _, k := range role.KeyDescriptors {
@@ -112,7 +115,7 @@ func securePlace(place string) error {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || len(place) > 2000:
 		return errors.New("missing, or no url")
-	case u.Scheme == "https", u.Scheme == "http" && loopbackHost(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && outward.Loopback(u.Hostname()):
 		return nil
 	default:
 		return errors.New("not https")
@@ -130,7 +133,7 @@ func parseCertificate(text string) (*x509.Certificate, error) {
 	}
 	switch k := certificate.PublicKey.(type) {
 	case *rsa.PublicKey:
-		if strongRSA(k) {
+		if jws.StrongRSA(k) == nil {
 			return certificate, nil
 		}
 	case *ecdsa.PublicKey:

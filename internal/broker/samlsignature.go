@@ -10,6 +10,8 @@ import (
 	"github.com/beevik/etree"
 	dsig "github.com/russellhaering/goxmldsig"
 	"github.com/russellhaering/goxmldsig/etreeutils"
+
+	"sallyport.dev/internal/outward"
 )
 
 // arranged makes sure that a response has its parts where they belong and nowhere
@@ -17,7 +19,7 @@ import (
 // no id twice. Wrapping attacks need a second of one of them.
 func arranged(root *etree.Element) (assertion *etree.Element, err error) {
 	if root.Tag != "Response" || root.NamespaceURI() != protocolNamespace {
-		return nil, fmt.Errorf("it is %q, no Response", clip(root.Tag))
+		return nil, fmt.Errorf("it is %q, no Response", outward.Clip(root.Tag))
 	}
 	ids, counts := map[string]bool{}, map[string]int{}
 	refuse := func(text string, args ...any) {
@@ -30,7 +32,7 @@ func arranged(root *etree.Element) (assertion *etree.Element, err error) {
 		for _, a := range el.Attr {
 			if a.Space == "" && a.Key == "ID" {
 				if ids[a.Value] || !isID(a.Value) {
-					refuse("the ID %q is there twice, or is none", clip(a.Value))
+					refuse("the ID %q is there twice, or is none", outward.Clip(a.Value))
 				}
 				ids[a.Value] = true
 			}
@@ -118,7 +120,7 @@ func signedBy(el *etree.Element, certificates []*x509.Certificate, now time.Time
 		validator.Clock = dsig.NewFakeClockAt(now) // one moment for the whole answer
 		signed, err := validator.Validate(alone)
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("by %q: %w", clip(certificate.Subject.String()), err))
+			failed = errors.Join(failed, fmt.Errorf("by %q: %w", outward.Clip(certificate.Subject.String()), err))
 			continue
 		}
 		if signed == nil || signed.Tag != el.Tag || signed.NamespaceURI() != el.NamespaceURI() || attribute(signed, "ID") != attribute(el, "ID") ||
@@ -158,7 +160,7 @@ func profile(el *etree.Element) error {
 		return err
 	}
 	if id := attribute(el, "ID"); !isID(id) || attribute(reference, "URI") != "#"+id {
-		return fmt.Errorf("the signature is of %q, not of the %s that it is in", clip(attribute(reference, "URI")), el.Tag)
+		return fmt.Errorf("the signature is of %q, not of the %s that it is in", outward.Clip(attribute(reference, "URI")), el.Tag)
 	}
 	if err := uses(reference, "DigestMethod", digestMethods()); err != nil {
 		return err
@@ -183,7 +185,7 @@ func uses(el *etree.Element, tag string, allowed []string) error {
 		return err
 	}
 	if algorithm := attribute(method, "Algorithm"); !slices.Contains(allowed, algorithm) {
-		return fmt.Errorf("%s is %q, which is not taken", tag, clip(algorithm))
+		return fmt.Errorf("%s is %q, which is not taken", tag, outward.Clip(algorithm))
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/beevik/etree"
 	xmlcheck "github.com/mattermost/xml-roundtrip-validator"
+
+	"sallyport.dev/internal/outward"
 )
 
 const (
@@ -103,7 +105,7 @@ func attributes(list []xml.Attr) error {
 	seen := make(map[xml.Name]bool, len(list))
 	for _, a := range list {
 		if seen[a.Name] {
-			return fmt.Errorf("an element has the attribute %q twice", clip(a.Name.Local))
+			return fmt.Errorf("an element has the attribute %q twice", outward.Clip(a.Name.Local))
 		}
 		seen[a.Name] = true
 		if strings.EqualFold(a.Name.Local, "id") && a.Name.Space != "" {

@@ -47,6 +47,18 @@ func sign(t testing.TB, alg jose.SignatureAlgorithm, key any, typ string, payloa
 	return c
 }
 
+// fullySpecified makes a proof of EdDSA by another name.
+func fullySpecified(t testing.TB, key ed25519.PrivateKey, name string) string {
+	t.Helper()
+	jwk, err := (&jose.JSONWebKey{Key: key.Public()}).MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	input := encode(fmt.Appendf(nil, `{"typ":"dpop+jwt","alg":%q,"jwk":%s}`, name, jwk)) + "." + encode([]byte(payload("")))
+	return input + "." + encode(ed25519.Sign(key, []byte(input)))
+}
+
 func payload(over string) string {
 	p := fmt.Sprintf(`"jti":"j1","htm":"POST","htu":"https://shop.example/orders/7","iat":%d`, now.Unix())
 	if over != "" {
@@ -90,6 +102,10 @@ func TestProofs(t *testing.T) {
 	}{
 		{"as it should be", sign(t, jose.ES256, key, "dpop+jwt", payload("")), want, true},
 		{"EdDSA", sign(t, jose.EdDSA, ed, "dpop+jwt", payload("")), want, true},
+		{"Ed25519 (RFC 9864)", fullySpecified(t, ed, "Ed25519"), want, true},
+		{"Ed25519 in other letters", fullySpecified(t, ed, "ed25519"), want, false},
+		{"Ed448 with that key", fullySpecified(t, ed, "Ed448"), want, false},
+		{"ES256 with that key", fullySpecified(t, ed, "ES256"), want, false},
 		{"PS256", sign(t, jose.PS256, big, "dpop+jwt", payload("")), want, true},
 		{"a small RSA key", sign(t, jose.PS256, small, "dpop+jwt", payload("")), want, false},
 		{"another curve", sign(t, jose.ES384, p384, "dpop+jwt", payload("")), want, false},

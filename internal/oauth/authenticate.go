@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
@@ -36,6 +35,9 @@ func (p *Provider) authenticate(w http.ResponseWriter, r *http.Request, as *goid
 	if c.hint != "" {
 		f.Hint = c.hint
 	}
+	if c.essential != "" {
+		f.Essential = c.essential
+	}
 	if f.Asked == 0 {
 		f.Asked = store.Micros(p.now())
 	}
@@ -57,6 +59,10 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, c *call, as *g
 		f.Login = true
 		c.handed = true
 		return goidc.StatusPending, page.Redirect(w, step.path()+"?next="+url.QueryEscape(prefix+"/"+c.endpoint+"/"+as.ID))
+	}
+	level := f.level(who)
+	if level == 0 {
+		return goidc.StatusFailure, goidc.NewError(codeUnmet, "the user has not shown what acr demands")
 	}
 	granted := strings.Join(slices.Compact(sorted(fields(as.Scopes))), " ")
 	switch {
@@ -80,7 +86,7 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, c *call, as *g
 	as.Subject, as.GrantedScopes = who.Subject, granted
 	as.GrantedResources = goidc.Resources{p.Issuer}
 	f.Kind, f.Session, f.SID = kindUser, who.Session, p.sid(who.Session, c.client.ID)
-	f.Level, f.Auth = who.Level, store.Micros(who.AuthTime)
+	f.Level, f.Auth = level, store.Micros(who.AuthTime)
 	f.Offline = slices.Contains(fields(granted), scopeOffline)
 	return goidc.StatusSuccess, nil
 }
@@ -111,21 +117,12 @@ func (p *Provider) missing(who *policy.Principal, there bool, as *goidc.AuthnSes
 	if f.Hint != "" && f.Hint != who.Subject {
 		return stepOther
 	}
-	prompt := fields(string(as.Prompt))
-	again := slices.Contains(prompt, string(goidc.PromptTypeLogin)) || slices.Contains(prompt, string(goidc.PromptTypeSelectAccount))
-	if again && store.Micros(who.AuthTime) < f.Asked {
+	if who.StepUp {
 		return stepUp
 	}
-	if as.MaxAuthnAgeSecs != nil {
-		age := time.Duration(max(0, *as.MaxAuthnAgeSecs)) * time.Second
-		if store.FromMicros(f.Asked).Sub(who.AuthTime) > age { // as of the request: 0 would never be met otherwise
-			return stepUp
-		}
-	}
-	// acr_values is a wish: who holds no second factor has shown all there is once a
-	// step-up came after the request, and the ID token tells the client so.
-	two := fields(as.ACRValues)
-	if !slices.Contains(two, "1") && slices.Contains(two, "2") && who.Level < policy.TwoFactors && store.Micros(who.AuthTime) < f.Asked {
+	prompt := fields(string(as.Prompt))
+	again := slices.Contains(prompt, string(goidc.PromptTypeLogin)) || slices.Contains(prompt, string(goidc.PromptTypeSelectAccount))
+	if again && store.Micros(who.AuthTime) < f.Asked || f.tooOld(who, as.MaxAuthnAgeSecs) || f.wants(as.ACRValues, who) {
 		return stepUp
 	}
 	return noStep

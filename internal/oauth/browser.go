@@ -72,7 +72,11 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 		if err := c.checkRedirect(); err != nil {
 			return refusedForm(err)
 		}
-		if err := checkAuthorization(form); err != nil {
+		err := c.readClaims()
+		if err == nil {
+			err = checkAuthorization(form)
+		}
+		if err != nil {
 			return page.Redirect(w, p.errorRedirect(form, err))
 		}
 		if c.client.PAR {

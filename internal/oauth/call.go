@@ -31,21 +31,15 @@ type call struct {
 	browser   []byte // SHA-256 of the browser's cookie; nil: no browser
 	decision  string // of the consent page: allow, deny
 	hint      string // the user whom the client expects (id_token_hint)
+	essential string // levels of which the login must have one (claims)
 	place     string // address of the client
 
 	unit    *unit
 	failed  error // the store or another part: no answer of the library counts
 	refused error // what a page is to be about
-	cause   error // of the log
 	handed  bool  // the policy has sent the browser to a page of ours
 	slow    bool  // a device asked too soon
-}
-
-// assertion is what the door read of a client assertion. It is not verified here.
-type assertion struct {
-	id      string // jti
-	expires int64
-	held    bool // the library has verified its signature: else anybody could use the id up
+	unheld  bool  // the code or token is bound to a key that the call has not proved
 }
 
 type callKey struct{}

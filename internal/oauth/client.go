@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,6 +39,20 @@ type client struct {
 }
 
 func (c *client) public() bool { return c.Kind != "confidential" }
+
+// secret says whether a text is the client's secret.
+func (c *client) secret(presented string) bool {
+	if presented == "" {
+		return false
+	}
+	sum := hashOf(presented)
+	for _, secret := range c.secrets {
+		if subtle.ConstantTimeCompare(secret, sum) == 1 {
+			return true
+		}
+	}
+	return false
+}
 
 // users says whether the client may act for users at all.
 func (c *client) users() bool { return c.Allows("authorization_code") || c.Allows("device_code") }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"sallyport.dev/internal/obs"
@@ -18,8 +16,6 @@ import (
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
 )
-
-const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // identify reads which client a request names and by what it would show that, of
 // which there is one at most (RFC 6749 section 2.3). That it holds the library
@@ -57,28 +53,6 @@ func (c *call) identify(r *http.Request) error {
 	if ways > 1 {
 		return invalid("the client shows who it is in more than one way")
 	}
-	return nil
-}
-
-// readAssertion reads whose an assertion says that it is, and its id. Nothing of
-// it is believed before the library has verified it.
-func (c *call) readAssertion() error {
-	bad := &fault{code: "invalid_client", text: "the client assertion is malformed", status: http.StatusUnauthorized}
-	if c.form.Get("client_assertion_type") != assertionType {
-		return bad
-	}
-	parsed, err := jwt.ParseSigned(c.form.Get("client_assertion"), []jose.SignatureAlgorithm{jose.ES256, jose.PS256, jose.EdDSA})
-	if err != nil {
-		return bad
-	}
-	var claims jwt.Claims
-	if parsed.UnsafeClaimsWithoutVerification(&claims) != nil || claims.ID == "" || len(claims.ID) > 256 || claims.Issuer == "" || claims.Expiry == nil {
-		return bad
-	}
-	if named := c.form.Get("client_id"); named != "" && named != claims.Issuer {
-		return invalid("two clients are named")
-	}
-	c.claimed, c.assertion = claims.Issuer, assertion{id: claims.ID, expires: claims.Expiry.Time().Unix()}
 	return nil
 }
 
@@ -171,9 +145,8 @@ func (c *call) forLibrary() *goidc.Client {
 	if c.redirect != "" {
 		out.RedirectURIs = append(out.RedirectURIs, c.redirect)
 	}
-	out.JWKS = known.keys
 	out.TLSSubjectDistinguishedName = known.Certificate
-	out.PARIsRequired, out.DPoPTokenBindingIsRequired = known.PAR, known.DPoP
+	out.PARIsRequired = known.PAR
 	for _, g := range []struct {
 		name string
 		kind goidc.GrantType
@@ -200,7 +173,10 @@ func (c *call) authMethod() goidc.AuthnMethod {
 		}
 		return goidc.AuthnMethodNone
 	case known.keys != nil:
-		return goidc.AuthnMethodPrivateKeyJWT
+		if !c.assertion.held {
+			return ""
+		}
+		return goidc.AuthnMethodSecretPost // see shown
 	case known.Certificate != "":
 		return goidc.AuthnMethodTLS
 	case c.method == "":

@@ -2,18 +2,12 @@ package oauth
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
 )
-
-// endTime bounds what the end of a client may wait for the store.
-const endTime = 10 * time.Second
 
 // RemoveClient ends a client of the command line with all that it was granted.
 // Reason: admin.unknown.
@@ -42,32 +36,6 @@ func (p *Provider) endClient(ctx context.Context, tx *store.Tx, id string) error
 		}
 	}
 	return p.endGrants(ctx, tx, "client", "client_id = ?", id)
-}
-
-// endRemoved ends the clients that a map has no more. What cannot be ended is not
-// good either: Resolve knows the clients of the map, and no token is given out.
-func (p *Provider) endRemoved(before, now *state) {
-	if before == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), endTime)
-	defer cancel()
-	for id := range before.clients {
-		if now.clients[id] != nil {
-			continue
-		}
-		err := p.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-			var stored int
-			err := tx.QueryRow(ctx, "SELECT 1 FROM oauth_clients WHERE id = ?", id).Scan(&stored)
-			if !errors.Is(err, store.ErrNotFound) {
-				return err // one of the command line has the id
-			}
-			return p.endClient(ctx, tx, id)
-		})
-		if err != nil {
-			p.Log.ErrorContext(ctx, "what a removed client was granted has not ended", slog.String("client", id), slog.Any("error", err))
-		}
-	}
 }
 
 // may are those of the scopes that the client has still: the map may have taken

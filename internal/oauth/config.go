@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -21,9 +22,10 @@ type Users interface {
 	// Claims are what OpenID Connect tells of a user for these scopes, without sub.
 	Claims(ctx context.Context, user string, scopes []string) (map[string]any, error)
 	// Active says whether a user may act now, and whether a session of theirs
-	// lives; an empty session is not asked about. Reasons: auth.invalid,
+	// lives; an empty session is not asked about. until bounds how long that may be
+	// believed, a revocation aside; zero: it has no bound. Reasons: auth.invalid,
 	// auth.revoked, auth.expired, auth.unavailable.
-	Active(ctx context.Context, user, session string) error
+	Active(ctx context.Context, user, session string) (until time.Time, err error)
 	// EndSession logs a session of a user out and takes its cookie back.
 	EndSession(w http.ResponseWriter, r *http.Request, user, session string) error
 }
@@ -78,6 +80,10 @@ type Config struct {
 	Log      *slog.Logger                       // nil: nothing is logged
 	Count    func(event string)                 // nil: nothing is counted; see the constants Event
 	Life     Lifetimes
+
+	// Recall remembers what ask finds of a credential, by its SHA-256, until a time at
+	// most and never past a revocation; see introspection. nil: it is asked each time.
+	Recall func(ctx context.Context, hash [sha256.Size]byte, ask func(context.Context) (Resolved, time.Time, error)) (Resolved, error)
 }
 
 // The events that are counted, a closed list.
@@ -103,6 +109,12 @@ func (c *Config) complete() error {
 	}
 	if c.Count == nil {
 		c.Count = func(string) {}
+	}
+	if c.Recall == nil {
+		c.Recall = func(ctx context.Context, _ [sha256.Size]byte, ask func(context.Context) (Resolved, time.Time, error)) (Resolved, error) {
+			t, _, err := ask(ctx)
+			return t, err
+		}
 	}
 	if c.Client == nil {
 		c.Client = &http.Client{

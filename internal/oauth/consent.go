@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -73,12 +74,30 @@ func (p *Provider) showConsent(w http.ResponseWriter, r *http.Request, c *call, 
 	email, _ := claims["email"].(string)
 	view := page.Consent{
 		Flow: as.ID, Client: c.client.ID, Title: c.client.title(), Email: email,
-		Scopes: slices.Compact(sorted(fields(as.Scopes))), Device: as.DeviceCode != "", Place: f.Place,
+		Scopes: told(fields(as.Scopes)), Device: as.DeviceCode != "", Place: f.Place,
 	}
 	if u, err := url.Parse(as.RedirectURI); err == nil {
 		view.Host = u.Host
 	}
 	return p.Pages.Write(w, r, 0, view, nil)
+}
+
+// told are scopes in the order in which a person reads them: who they are, what the
+// zone's services let the client do, and last that it goes on without them.
+func told(scopes []string) []string {
+	place := func(s string) int {
+		first := []string{scopeOpenID, "profile", "email"}
+		if i := slices.Index(first, s); i >= 0 {
+			return i
+		}
+		if s == scopeOffline {
+			return len(first) + 1
+		}
+		return len(first)
+	}
+	return slices.Compact(slices.SortedFunc(slices.Values(scopes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a, b))
+	}))
 }
 
 // decideConsent takes the answer of the consent page, of a browser's request or a

@@ -18,7 +18,7 @@ func (p *Provider) metadata(st *state) ([]byte, error) {
 		methods = append(methods, "tls_client_auth")
 		confidential = append(confidential, "tls_client_auth")
 	}
-	signing := []string{"ES256", "PS256", "EdDSA"}
+	signing := assertionNames()
 	doc := map[string]any{
 		"issuer":                                p.Issuer,
 		"authorization_endpoint":                at("/oauth/authorize"),

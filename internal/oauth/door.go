@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
@@ -62,7 +61,13 @@ func (p *Provider) admit(r *http.Request, c *call) (*reply, error) {
 	if err := p.bounded(r, c); err != nil {
 		return nil, err
 	}
+	if c.endpoint == endpointIntrospect && c.secretive() {
+		return p.introspect(r, c)
+	}
 	if err := c.check(r.Context()); err != nil {
+		return nil, err
+	}
+	if err := p.asserted(r, c); err != nil {
 		return nil, err
 	}
 	if c.endpoint == endpointToken || c.endpoint == endpointPAR {
@@ -76,7 +81,11 @@ func (p *Provider) admit(r *http.Request, c *call) (*reply, error) {
 			return nil, &fault{code: "invalid_dpop_proof", text: "dpop_jkt is of another key"}
 		}
 	}
-	return p.run(r, c)
+	a, err := p.run(r, c)
+	if err == nil && c.endpoint == endpointIntrospect && (a.status == http.StatusOK || a.status == http.StatusForbidden) {
+		p.introspected(r, c, a) // the library has let the client in; what is so the table says
+	}
+	return a, err
 }
 
 // bounded bounds the rows that a client makes which shows nothing of who it is.
@@ -105,6 +114,9 @@ func (c *call) check(ctx context.Context) error {
 	case endpointPAR:
 		if c.form.Has("request_uri") {
 			return invalid("request_uri cannot be pushed")
+		}
+		if err := c.readClaims(); err != nil {
+			return err
 		}
 		if err := checkAuthorization(c.form); err != nil {
 			return err
@@ -137,7 +149,7 @@ const tries = 4
 // run has the library answer and commits what it changed. No answer leaves before.
 func (p *Provider) run(r *http.Request, c *call) (*reply, error) {
 	for range tries {
-		c.unit, c.refused, c.handed, c.slow = &unit{}, nil, false, false
+		c.unit, c.refused, c.handed, c.slow, c.unheld = &unit{}, nil, false, false, false
 		a := newReply()
 		p.callLibrary(a, r, c)
 		if c.failed != nil {
@@ -179,11 +191,11 @@ func (p *Provider) callLibrary(a *reply, r *http.Request, c *call) {
 	lib.Form, lib.PostForm, lib.Body = nil, nil, http.NoBody
 	if r.Method == http.MethodPost {
 		lib.URL.RawQuery = ""
-		lib.Form, lib.PostForm = c.form, c.form
+		lib.Form = c.shown()
+		lib.PostForm = lib.Form
 	} else {
 		lib.URL.RawQuery = c.form.Encode()
 	}
-	lib.RequestURI = strings.TrimPrefix(r.URL.Path, prefix) // the library writes the prefix before it again
 	c.st.library.ServeHTTP(a, lib)
 }
 

@@ -1,13 +1,17 @@
 package oauth_test
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/oauth"
 	"sallyport.dev/internal/store"
@@ -31,6 +35,22 @@ func TestIDComesAgain(t *testing.T) {
 			z := w.without("spa")
 			z.Identity.Clients = append(z.Identity.Clients, again)
 			must(t, w.Reload(z))
+		},
+		"in the map, after restarts": func(w *world) {
+			w.cfg.Zone = w.without("spa")
+			w.Provider, w.mux = w.open()
+			z := w.without("spa")
+			z.Identity.Clients = append(z.Identity.Clients, again)
+			w.cfg.Zone = z
+			w.Provider, w.mux = w.open()
+		},
+		"in the map, after a restart without it that could end nothing": func(w *world) {
+			// As the first of two starts leaves it when the store fails in between.
+			w.exec("UPDATE oauth_map_clients SET gone_at = ? WHERE id = 'spa'", store.Micros(time.Now()))
+			z := w.without("spa")
+			z.Identity.Clients = append(z.Identity.Clients, again)
+			w.cfg.Zone = z
+			w.Provider, w.mux = w.open()
 		},
 		"by the command line": func(w *world) {
 			_, err := w.AddClient(t.Context(), oauth.NewClient{Client: again})
@@ -63,6 +83,89 @@ func TestIDComesAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMapClients: a map that comes into force ends what clients were granted that it
+// does not name any more, however many grants those are, and nothing else: neither that
+// of clients which it names, nor of those of the command line.
+func TestMapClients(t *testing.T) {
+	w := newWorld(t)
+	added, err := w.AddClient(t.Context(), oauth.NewClient{Client: zone.Client{ID: "added", Kind: "confidential", Scopes: []string{"openid", "orders.read", "offline_access"}, RedirectURIs: []string{callback}, Grants: []string{"authorization_code", "refresh_token"}, Consent: true}})
+	must(t, err)
+	clients := map[string][]request{"spa": nil, "web-app": {basic("web-app", secret)}, "added": {basic("added", added)}}
+	to := map[string]string{"spa": "https://spa.example/cb", "web-app": callback, "added": callback}
+	granted := map[string]answer{}
+	const scope = "openid orders.read offline_access"
+	for id, shows := range clients {
+		granted[id] = w.post("/oauth/token", redeem(w.browser().code(authorization(id, to[id], scope)), to[id], "client_id", id), shows...).want(t, 200, "")
+	}
+	must(t, w.db.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error { // more than one transaction ends
+		for n := range 1100 {
+			if _, err := tx.Exec(ctx, `INSERT INTO oauth_grants (id, kind, sub, client_id, session_id, sid, offline, scopes, refresh_wanted, jkt, x5t, level, authenticated_at, version, created_at, used_at, expires_at, data)
+				VALUES (?, 'user', ?, 'spa', '', '', 1, 'openid', 0, '', '', 1, 0, 1, 1, 1, ?, '{}')`, "many-"+strconv.Itoa(n), user, store.Micros(time.Now().Add(time.Hour))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	live := func(id string) (n int) {
+		t.Helper()
+		must(t, w.db.View(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			return tx.QueryRow(ctx, "SELECT (SELECT COUNT(*) FROM oauth_grants WHERE client_id = ? AND revoked_at = 0) + (SELECT COUNT(*) FROM oauth_consents WHERE client_id = ?)", id, id).Scan(&n)
+		}))
+		return n
+	}
+	check := func(step string, want map[string]int) {
+		t.Helper()
+		for id, n := range want {
+			if got := live(id); got != n {
+				t.Errorf("%s: %s has %d grants and consents, want %d", step, id, got, n)
+			}
+		}
+	}
+	check("at first", map[string]int{"spa": 1102, "web-app": 1, "added": 2})
+	var log bytes.Buffer
+	w.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	w.cfg.Zone = w.without("spa")
+	w.Provider, w.mux = w.open()
+	check("a start without spa", map[string]int{"spa": 0, "web-app": 1, "added": 2})
+	if !strings.Contains(log.String(), "client=spa grants=1101") || strings.Count(log.String(), "does not name a client any more") != 1 {
+		t.Errorf("log: %s", &log)
+	}
+	w.cfg.Zone = w.zone
+	w.Provider, w.mux = w.open()
+	w.good(granted["spa"].text("access_token"), false)
+	for id, shows := range clients {
+		if id == "spa" {
+			w.post("/oauth/token", refresh(granted[id].text("refresh_token"), "client_id", id)).want(t, 400, "invalid_grant")
+			continue
+		}
+		w.good(granted[id].text("access_token"), true)
+		w.post("/oauth/token", refresh(granted[id].text("refresh_token"), "client_id", id), shows...).want(t, 200, "")
+	}
+	// A reload does the same, and what is granted after a client came back is its own.
+	again := w.post("/oauth/token", redeem(w.browser().code(authorization("spa", to["spa"], scope)), to["spa"], "client_id", "spa")).want(t, 200, "")
+	must(t, w.Reload(w.zone))
+	w.good(again.text("access_token"), true)
+	must(t, w.Reload(w.without("spa")))
+	must(t, w.Reload(w.zone))
+	w.good(again.text("access_token"), false)
+	check("a reload without spa", map[string]int{"spa": 0, "web-app": 1, "added": 2})
+	// The map takes the id of a client of the command line, and gives it back.
+	z := *w.zone
+	z.Identity.Clients = append(slices.Clone(z.Identity.Clients), zone.Client{ID: "added", Kind: "public", RedirectURIs: []string{callback}, Scopes: []string{"openid"}})
+	must(t, w.Reload(&z))
+	must(t, w.Reload(w.zone))
+	check("an id of the command line", map[string]int{"added": 2})
+}
+
+// exec writes past the provider.
+func (w *world) exec(statement string, args ...any) {
+	w.t.Helper()
+	must(w.t, w.db.Tx(w.t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.Exec(ctx, statement, args...)
+		return err
+	}))
 }
 
 // TestScopeTakenFromClient: a scope that the map takes from a client is in none of its

@@ -30,7 +30,7 @@ func (p *Provider) exchange(ctx context.Context, r goidc.TokenExchangeRequest) (
 	}
 	t, err := p.Resolve(ctx, r.SubjectToken)
 	if err == nil {
-		err = p.alive(ctx, t)
+		_, err = p.alive(ctx, t)
 	}
 	if err != nil {
 		if problem.ReasonOf(err).Status() >= 500 {

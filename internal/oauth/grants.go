@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport.dev/internal/problem"
@@ -13,6 +14,10 @@ import (
 // fewTokens is up to how many live tokens of one grant are told one by one when it
 // ends; of more, all that is remembered of the subject is forgotten.
 const fewTokens = 20
+
+// fewGrants is for how many grants at once it is asked what was exchanged for their
+// tokens.
+const fewGrants = 100
 
 // endGrants ends the live grants that a condition finds, with their tokens and
 // refresh families: a token is good while its grant is. Its consents stay.
@@ -36,8 +41,12 @@ func (p *Provider) endGrants(ctx context.Context, tx *store.Tx, why, condition s
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	for _, e := range list { // what was exchanged for its tokens
-		if err := p.endGrants(ctx, tx, why, "parent_id = ?", e.id); err != nil {
+	for some := range slices.Chunk(list, fewGrants) { // what was exchanged for their tokens
+		ids := make([]any, len(some))
+		for i, e := range some {
+			ids[i] = e.id
+		}
+		if err := p.endGrants(ctx, tx, why, "parent_id > '' AND parent_id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...); err != nil {
 			return err
 		}
 	}
@@ -118,19 +127,6 @@ func (p *Provider) RevokeOthersTx(ctx context.Context, tx *store.Tx, user, sessi
 		return err
 	}
 	return p.endGrants(ctx, tx, "user", "sub = ? AND kind = 'user' AND (session_id <> ? OR offline = 1)", user, session)
-}
-
-// ForgetUserTx ends and removes all that is kept of a user, for an account that is
-// deleted.
-func (p *Provider) ForgetUserTx(ctx context.Context, tx *store.Tx, user string) error {
-	if err := p.RevokeUserTx(ctx, tx, user); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, "DELETE FROM oauth_consents WHERE user_id = ?", user); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, "DELETE FROM oauth_grants WHERE sub = ? AND kind = 'user'", user)
-	return err
 }
 
 // Grant is what a user lets a client do.

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -33,6 +34,7 @@ func (p *Provider) onGrant(ctx context.Context, kind goidc.GrantType, g *goidc.G
 			return errors.New("a grant without scopes or subject")
 		}
 		kept := g.AuthParams
+		g.JWKThumbprint = cmp.Or(factsOf(g.Store).JKT, kept.DPoPJKT)
 		g.AuthParams = goidc.AuthorizationParameters{
 			RedirectURI: kept.RedirectURI, Nonce: kept.Nonce, CodeChallenge: kept.CodeChallenge, CodeChallengeMethod: goidc.CodeChallengeMethodSHA256,
 		}
@@ -78,7 +80,7 @@ func (p *Provider) onToken(ctx context.Context, t *goidc.Token, g *goidc.Grant) 
 		if f.Offline && c.unit.refresh.grant != "" { // its first token is given out under the session in which the user said yes
 			session = ""
 		}
-		if err := p.Users.Active(ctx, g.Subject, session); err != nil {
+		if _, err := p.Users.Active(ctx, g.Subject, session); err != nil {
 			if problem.ReasonOf(err).Status() >= 500 {
 				return c.fail(err)
 			}

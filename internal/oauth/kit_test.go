@@ -70,16 +70,16 @@ func (u *people) Claims(_ context.Context, id string, scopes []string) (map[stri
 	return claims, nil
 }
 
-func (u *people) Active(_ context.Context, id, session string) error {
+func (u *people) Active(_ context.Context, id, session string) (time.Time, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
 	case u.down:
-		return problem.New(problem.AuthUnavailable, nil)
+		return time.Time{}, problem.New(problem.AuthUnavailable, nil)
 	case u.gone[id], session != "" && u.gone[session]:
-		return problem.New(problem.AuthRevoked, nil)
+		return time.Time{}, problem.New(problem.AuthRevoked, nil)
 	}
-	return nil
+	return time.Time{}, nil
 }
 
 func (u *people) EndSession(_ http.ResponseWriter, _ *http.Request, id, session string) error {

@@ -2,15 +2,15 @@ package oauth
 
 import (
 	"context"
-	"crypto/subtle"
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 	"github.com/luikyv/go-oidc/pkg/provider"
 
@@ -43,10 +43,10 @@ func (p *Provider) newLibrary(st *state) (http.Handler, error) {
 		provider.WithPAR(&requests{s, kindCode}), provider.WithPARLifetime(seconds(p.Life.Pushed)),
 		provider.WithPARIDFunc(func(context.Context) string { return newSecret() }),
 
-		provider.WithDPoP(goidc.ES256, goidc.PS256, goidc.RS256, jose.EdDSA),
-		provider.WithJTIConsumer(consumeJTI), provider.WithJWTLifetime(assertionLife), provider.WithJWTLeewayTime(leeway),
+		// Proofs and assertions are the door's: see proof.go and assertion.go. The library
+		// is asked to verify none, and could take none.
+		provider.WithJTIConsumer(func(context.Context, string) error { return errors.New("no JWT is taken here") }),
 		provider.WithSecretBasicAuthn(), provider.WithSecretPostAuthn(), provider.WithNoneAuthn(),
-		provider.WithPrivateKeyJWTAuthn(goidc.ES256, goidc.PS256, jose.EdDSA),
 		provider.WithClientSecretVerifier(p.verifySecret),
 
 		provider.WithClientCredentialsGrant(),
@@ -82,13 +82,6 @@ func (p *Provider) newLibrary(st *state) (http.Handler, error) {
 	return op.Handler(), nil
 }
 
-// The bounds of client assertions and proofs, in seconds: how far ahead `exp` may
-// lie, and how much clocks may differ.
-const (
-	assertionLife = 300
-	leeway        = 10
-)
-
 func seconds(d time.Duration) int { return int(d / time.Second) }
 
 // noTransport refuses all that the library would fetch by itself: it chooses
@@ -107,33 +100,30 @@ func clientCertificate(ctx context.Context) (*x509.Certificate, error) {
 	return nil, errors.New("no certificate")
 }
 
+// shown are the parameters as the library is told them. A client whose assertion
+// holds shows it in the place of a secret: it knows no other way that is ours.
+func (c *call) shown() url.Values {
+	if !c.assertion.held {
+		return c.form
+	}
+	form := maps.Clone(c.form)
+	form.Del("client_assertion")
+	form.Del("client_assertion_type")
+	form.Set("client_id", c.client.ID)
+	form.Set("client_secret", "its assertion")
+	return form
+}
+
 // verifySecret compares hashes. What is stored of the client came with the call.
 func (p *Provider) verifySecret(ctx context.Context, _, presented string) error {
 	c := callOf(ctx)
-	if c.client != nil && presented != "" {
-		sum := hashOf(presented)
-		for _, secret := range c.client.secrets {
-			if subtle.ConstantTimeCompare(secret, sum) == 1 {
-				return nil
-			}
-		}
+	if c.client != nil && c.client.keys != nil && c.assertion.held {
+		return nil
+	}
+	if c.client != nil && c.client.secret(presented) {
+		return nil
 	}
 	return errors.New("the secret is not the client's")
-}
-
-// consumeJTI takes no id but those that the door has read from this call's own
-// assertion and proof: each is stored under what it belongs to.
-func consumeJTI(ctx context.Context, jti string) error {
-	c := callOf(ctx)
-	switch {
-	case jti == "":
-	case jti == c.assertion.id:
-		c.assertion.held = true // it is asked for after the signature
-		return nil
-	case c.proof != nil && jti == c.proof.ID:
-		return nil
-	}
-	return errors.New("the id was not taken")
 }
 
 // tokenOptions are the form and life of an access token.
@@ -151,7 +141,6 @@ func (p *Provider) tokenOptions(ctx context.Context, g *goidc.Grant, _ *goidc.Cl
 // onError writes down why the library refused. Causes hold what clients wrote.
 func (p *Provider) onError(ctx context.Context, err error) {
 	c := callOf(ctx)
-	c.cause = err
 	p.Log.DebugContext(ctx, "oauth request refused", slog.String("endpoint", c.endpoint), slog.String("client", c.claimed), slog.String("error", strconv.Quote(err.Error())))
 }
 

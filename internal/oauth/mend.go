@@ -66,10 +66,6 @@ func (a *reply) errorCode() string {
 // mend makes of the library's answer what the standards say.
 func (p *Provider) mend(r *http.Request, c *call, a *reply) {
 	a.header.Set("Cache-Control", "no-store")
-	if c.endpoint == endpointIntrospect && (a.status == http.StatusOK || a.status == http.StatusForbidden) {
-		p.introspected(r, c, a)
-		return
-	}
 	if a.status < http.StatusBadRequest {
 		return
 	}
@@ -79,14 +75,14 @@ func (p *Provider) mend(r *http.Request, c *call, a *reply) {
 		a.status = http.StatusInternalServerError
 	}
 	switch {
+	case c.unheld:
+		e = errorBody{"invalid_dpop_proof", "it is bound to a key, which a DPoP proof must show"}
+		a.status = http.StatusBadRequest
 	case c.slow:
 		e = errorBody{"slow_down", "ask less often"}
 		a.status = http.StatusBadRequest
 	case e.Code == "expired_token" && !strings.HasPrefix(e.Text, "device code"):
 		e.Code = "invalid_grant"
-	case e.Text == "invalid DPoP proof":
-		e.Code = "invalid_dpop_proof"
-		a.status = http.StatusBadRequest
 	case e.Code == "unauthorized_client" || e.Code == "access_denied":
 		a.status = http.StatusBadRequest
 	case e.Code == "internal_error":

@@ -9,5 +9,6 @@ import (
 func TestPostgres(t *testing.T) {
 	pgtest.Run(t, TestCodeFlow, TestCodeReplay, TestRaces, TestRefreshReuse, TestConsent, TestBrowserBinding, TestDeviceFlow, TestBank, TestAssertions,
 		TestClientCredentials, TestIntrospection, TestExchange, TestSessions, TestRegistry, TestLogout,
-		TestIDComesAgain, TestScopeTakenFromClient, TestCodeOfEndedSession, TestSparedSession, TestAssertionOfNobody)
+		TestIDComesAgain, TestScopeTakenFromClient, TestCodeOfEndedSession, TestSparedSession, TestAssertionOfNobody, TestEndClients, TestMapClients,
+		TestBoundElsewhere, TestEssential)
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"net/http"
 
+	"github.com/luikyv/go-oidc/pkg/goidc"
+
 	"sallyport.dev/internal/dpop"
 )
 
@@ -31,8 +33,23 @@ func (c *call) readCertificate(r *http.Request) {
 	}
 }
 
+// holds says whether a call may use what is bound to a key. The refresh tokens of a
+// client that shows who it is otherwise may move to another key (RFC 9449 section 5).
+func (c *call) holds(jkt string, moves bool) bool {
+	return jkt == "" || jkt == c.jkt() || moves && c.proof != nil
+}
+
+// bind binds a grant, and the token that the library makes of it next, to the key
+// that the call has proved. A grant that was not bound is not bound by its refresh.
+func (c *call) bind(g *goidc.Grant) {
+	if c.endpoint == endpointToken && (c.unit.refresh.grant != g.ID || c.unit.refresh.bound) {
+		g.JWKThumbprint = c.jkt()
+	}
+}
+
 // prove checks the proof of possession of a call, before the library sees the
-// request: it would revoke a code for a bad proof, and has no nonce to ask for.
+// request. The library takes no part in it: it would revoke a code for a bad proof,
+// has no nonce to ask for, and knows algorithms by their older names alone.
 // token is the access token that the request carries; empty: none.
 func (p *Provider) prove(r *http.Request, c *call, token string) error {
 	proofs := r.Header.Values("DPoP")
@@ -50,7 +67,7 @@ func (p *Provider) prove(r *http.Request, c *call, token string) error {
 		proof, err = dpop.Verify(proofs[0], want)
 	}
 	if err != nil {
-		c.cause = err
+		p.onError(withCall(r.Context(), c), err)
 		return bad
 	}
 	if !p.nonces.Good(proof.Nonce, want.Now) { // before its id is taken: the next try may be the same but for this

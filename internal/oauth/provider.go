@@ -74,8 +74,8 @@ func (p *Provider) Reload(z *zone.Zone) error {
 	if st.discovery, err = p.metadata(st); err != nil {
 		return fmt.Errorf("oauth: %w", err)
 	}
-	before := p.state.Swap(st)
-	p.endRemoved(before, st)
+	p.state.Store(st)
+	p.keepMapClients()
 	return nil
 }
 

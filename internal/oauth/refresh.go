@@ -24,6 +24,7 @@ type refreshUse struct {
 	grant  string // empty: none was used
 	parent string // the token that came
 	child  string // its successor, when there is one already: the overlap
+	bound  bool   // its grant is bound to a key
 	jkt    string // the key and certificate that came with it
 	x5t    string
 }
@@ -56,21 +57,31 @@ func (s *stores) GrantByRefreshToken(ctx context.Context, token string) (*goidc.
 	if !redeems {
 		return out, nil
 	}
-	c.unit.refresh = refreshUse{grant: g.id, parent: token, jkt: c.jkt(), x5t: c.x5t()}
-	if t.used == 0 {
-		return out, nil
-	}
-	if child, ok := s.overlap(c, &t, token); ok {
+	c.unit.refresh = refreshUse{grant: g.id, parent: token, bound: g.jkt != "", jkt: c.jkt(), x5t: c.x5t()}
+	if t.used != 0 {
+		child, ok := s.overlap(c, &t, token)
+		if !ok {
+			s.reused(ctx, c, g)
+			return nil, goidc.ErrNotFound
+		}
 		c.unit.refresh.child = child
 		out.RefreshTokenExpiresAt = secondsOf(g.end)
-		return out, nil
 	}
-	if g.gone == 0 {
-		c.unit.reused = g.id
-		s.p.Count(EventRefreshReuse)
-		s.p.Log.WarnContext(ctx, "a refresh token came again; the grant has ended", slog.String("grant", g.id), slog.String("client", g.client), slog.String("user", g.sub))
+	if c.client != nil && g.client == c.client.ID && !c.holds(g.jkt, !c.client.public()) {
+		c.unheld = true
+		return nil, goidc.ErrNotFound
 	}
-	return nil, goidc.ErrNotFound
+	return out, nil
+}
+
+// reused ends a grant whose refresh token came again.
+func (s *stores) reused(ctx context.Context, c *call, g *grantRow) {
+	if g.gone != 0 {
+		return
+	}
+	c.unit.reused = g.id
+	s.p.Count(EventRefreshReuse)
+	s.p.Log.WarnContext(ctx, "a refresh token came again; the grant has ended", slog.String("grant", g.id), slog.String("client", g.client), slog.String("user", g.sub))
 }
 
 // refreshRow is a refresh token as it is kept.

@@ -26,9 +26,13 @@ func (r *requests) SaveSession(ctx context.Context, as *goidc.AuthnSession) erro
 		if c.hint != "" {
 			f.Hint = c.hint
 		}
+		if c.essential != "" {
+			f.Essential = c.essential
+		}
 		if r.kind == kindDevice {
 			f.Place = c.place
 		}
+		f.JKT = c.jkt()
 		f.put(as.Store)
 	}
 	c.unit.saveRequest(as, r.kind)

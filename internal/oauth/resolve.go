@@ -2,11 +2,8 @@ package oauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"sallyport.dev/internal/problem"
@@ -29,6 +26,8 @@ type Resolved struct {
 	Issued   time.Time // when it was given out
 	Until    time.Time // its end; a cache may rely on it until a revocation
 	Grant    string    // id of the grant
+
+	stored bool // the client is one of the command line
 }
 
 // Resolve says what an access token stands for, opaque or JWT: one that is not in
@@ -39,80 +38,52 @@ func (p *Provider) Resolve(ctx context.Context, token string) (Resolved, error) 
 	if !looksLikeToken(token) {
 		return Resolved{}, problem.New(problem.AuthInvalid, nil)
 	}
+	t, err := p.read(ctx, token)
+	if err != nil {
+		return Resolved{}, err
+	}
+	return p.judge(t)
+}
+
+// read reads what is kept of a token that was not taken back.
+func (p *Provider) read(ctx context.Context, token string) (Resolved, error) {
 	var t Resolved
 	var scopes string
 	var auth, issued, until, gone int64
-	var offline, known int
-	err := p.db.View(ctx, func(ctx context.Context, tx *store.Tx) error {
+	var offline, stored int
+	err := p.db.Look(ctx, func(ctx context.Context, tx *store.Tx) error {
 		return tx.QueryRow(ctx, `SELECT g.id, g.kind, g.sub, g.client_id, g.session_id, g.offline, g.level, g.authenticated_at, g.revoked_at,
 			t.scopes, t.jkt, t.x5t, t.created_at, t.expires_at, CASE WHEN c.id IS NULL THEN 0 ELSE 1 END
 			FROM oauth_tokens t JOIN oauth_grants g ON g.id = t.grant_id LEFT JOIN oauth_clients c ON c.id = g.client_id WHERE t.hash = ?`, hashOf(token)).
-			Scan(&t.Grant, &t.Kind, &t.Subject, &t.Client, &t.Session, &offline, &t.Level, &auth, &gone, &scopes, &t.JKT, &t.X5T, &issued, &until, &known)
+			Scan(&t.Grant, &t.Kind, &t.Subject, &t.Client, &t.Session, &offline, &t.Level, &auth, &gone, &scopes, &t.JKT, &t.X5T, &issued, &until, &stored)
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return Resolved{}, problem.New(problem.AuthInvalid, nil)
 	case err != nil:
 		return Resolved{}, problem.New(problem.AuthUnavailable, err)
-	case gone != 0 || known == 0 && p.state.Load().clients[t.Client] == nil: // a client that the map has no more
+	case gone != 0:
 		return Resolved{}, problem.New(problem.AuthRevoked, nil)
 	}
 	t.Issued, t.Until, t.AuthTime = store.FromMicros(issued), store.FromMicros(until), store.FromMicros(auth)
-	if !p.now().Before(t.Until) {
-		return Resolved{}, problem.New(problem.AuthExpired, nil)
-	}
 	if offline != 0 {
 		t.Session = ""
 	}
-	t.Scopes = sorted(fields(scopes))
-	if c := p.state.Load().clients[t.Client]; c != nil {
-		t.Scopes = c.may(t.Scopes)
-	}
+	t.Scopes, t.stored = sorted(fields(scopes)), stored != 0
 	return t, nil
 }
 
-// introspected answers an introspection (RFC 7662) of a client that the library
-// has let in, from our own table. It is told of its own tokens only.
-func (p *Provider) introspected(r *http.Request, c *call, a *reply) {
-	answer := map[string]any{"active": false}
-	t, err := p.Resolve(r.Context(), c.form.Get("token"))
-	if err == nil && t.Client == c.claimed {
-		err = p.alive(r.Context(), t)
+// judge holds a token to the map and the time of now.
+func (p *Provider) judge(t Resolved) (Resolved, error) {
+	c := p.state.Load().clients[t.Client]
+	if c == nil && !t.stored { // the map has it no more
+		return Resolved{}, problem.New(problem.AuthRevoked, nil)
 	}
-	if err == nil && t.Client == c.claimed {
-		answer = map[string]any{
-			"active": true, "iss": p.Issuer, "sub": t.Subject, "client_id": t.Client, "scope": strings.Join(t.Scopes, " "), "aud": p.Issuer,
-			"iat": t.Issued.Unix(), "nbf": t.Issued.Unix(), "exp": t.Until.Unix(), "token_type": "Bearer",
-		}
-		confirmation := map[string]string{}
-		if t.JKT != "" {
-			answer["token_type"] = "DPoP"
-			confirmation["jkt"] = t.JKT
-		}
-		if t.X5T != "" {
-			confirmation["x5t#S256"] = t.X5T
-		}
-		if len(confirmation) > 0 {
-			answer["cnf"] = confirmation
-		}
-		if t.Kind == kindUser {
-			answer["acr"], answer["auth_time"] = acrOf(t.Level), t.AuthTime.Unix()
-		}
+	if !p.now().Before(t.Until) {
+		return Resolved{}, problem.New(problem.AuthExpired, nil)
 	}
-	a.status = http.StatusOK
-	if problem.ReasonOf(err).Status() >= http.StatusInternalServerError && err != nil {
-		a.status, answer = http.StatusServiceUnavailable, map[string]any{"error": "temporarily_unavailable"}
-		a.header.Set("Retry-After", "1")
+	if c != nil {
+		t.Scopes = c.may(t.Scopes)
 	}
-	a.header.Set("Content-Type", "application/json")
-	a.body.Reset()
-	_ = json.NewEncoder(&a.body).Encode(answer) // plain values always marshal
-}
-
-// alive asks whether the user of a token may act.
-func (p *Provider) alive(ctx context.Context, t Resolved) error {
-	if t.Kind != kindUser {
-		return nil
-	}
-	return p.Users.Active(ctx, t.Subject, t.Session)
+	return t, nil
 }

@@ -32,6 +32,9 @@ func (p *Provider) Run(ctx context.Context) error {
 			if _, err := p.Purge(ctx); err != nil && ctx.Err() == nil {
 				p.Log.ErrorContext(ctx, "ended grants not purged", slog.Any("error", err))
 			}
+			if err := p.endGone(ctx); err != nil && ctx.Err() == nil {
+				p.Log.ErrorContext(ctx, "what removed clients were granted has not ended yet", slog.Any("error", err))
+			}
 		case <-ctx.Done():
 			return nil
 		}

@@ -3,9 +3,6 @@ package oauth
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
@@ -13,10 +10,13 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"slices"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"sallyport.dev/internal/es256"
+	"sallyport.dev/internal/jws"
 )
 
 // jwks are the public keys of OpenID tokens.
@@ -87,18 +87,8 @@ func (p *Provider) signJWT(ctx context.Context, typ string, claims map[string]an
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature[:]), nil
 }
 
-// minRSA is the size of the smallest RSA key, in bits.
-const minRSA = 2048
-
 // keyFits says whether a key is of an algorithm that client assertions are taken in.
 func keyFits(key any) bool {
-	switch k := key.(type) {
-	case *ecdsa.PublicKey:
-		return k.Curve.Params().BitSize == 256
-	case ed25519.PublicKey:
-		return true
-	case *rsa.PublicKey:
-		return k.N.BitLen() >= minRSA
-	}
-	return false
+	own, err := jws.Algorithms(key)
+	return err == nil && slices.ContainsFunc(own, func(a jose.SignatureAlgorithm) bool { return slices.Contains(assertionAlgorithms(), a) })
 }

@@ -50,12 +50,12 @@ func scanGrant(row interface{ Scan(...any) error }) (*grantRow, error) {
 	return &g, nil
 }
 
-// library is the grant as the library knows it.
+// library is the grant as the library knows it, which knows of no DPoP.
 func (g *grantRow) library(issuer string) *goidc.Grant {
 	out := &goidc.Grant{
 		ID: g.id, CreatedAt: secondsOf(g.created), RevokedAt: secondsOf(g.gone), Subject: g.sub, ClientID: g.client, Scopes: g.scopes,
 		Resources: goidc.Resources{issuer}, AuthCodeExpiresAt: secondsOf(g.codeEnd), AuthCodeConsumedAt: secondsOf(g.codeUsed),
-		DeviceCodeExpiresAt: secondsOf(g.deviceEnd), DeviceCodeConsumedAt: secondsOf(g.deviceUsed), JWKThumbprint: g.jkt, CertThumbprint: g.x5t,
+		DeviceCodeExpiresAt: secondsOf(g.deviceEnd), DeviceCodeConsumedAt: secondsOf(g.deviceUsed), CertThumbprint: g.x5t,
 		Store: map[string]any{grantVersion: g.version},
 	}
 	out.AuthParams.RedirectURI, out.AuthParams.Nonce, out.AuthParams.CodeChallenge = g.data.RedirectURI, g.data.Nonce, g.data.Challenge
@@ -92,7 +92,9 @@ func (s *stores) missing(ctx context.Context, err error) error {
 
 // SaveGrant implements goidc.GrantManager.
 func (s *stores) SaveGrant(ctx context.Context, g *goidc.Grant) error {
-	callOf(ctx).unit.saveGrant(g)
+	c := callOf(ctx)
+	c.bind(g)
+	c.unit.saveGrant(g)
 	return nil
 }
 
@@ -126,7 +128,12 @@ func (s *stores) grantByAuthCode(ctx context.Context, code string) (*goidc.Grant
 	if err != nil {
 		return nil, err
 	}
-	if g.narrow(callOf(ctx).client) != nil {
+	c := callOf(ctx)
+	if g.narrow(c.client) != nil {
+		return nil, goidc.ErrNotFound
+	}
+	if c.client != nil && g.client == c.client.ID && g.codeUsed == 0 && !c.holds(g.jkt, false) { // one that came again ends its grant by any key
+		c.unheld = true
 		return nil, goidc.ErrNotFound
 	}
 	out := s.redeemed(ctx, g, g.codeUsed != 0)

@@ -54,20 +54,22 @@ const (
 
 // facts are what we keep of a request, and then of its grant.
 type facts struct {
-	Asked   int64  `json:"asked,omitempty"` // when the request came; microseconds
-	Login   bool   `json:"login,omitempty"` // the user was sent to log in
-	Shown   string `json:"shown,omitempty"` // to whom the consent page was shown
-	Place   string `json:"place,omitempty"` // from where a device asked
-	Kind    string `json:"kind,omitempty"`  // of the grant: user, client
-	Session string `json:"session,omitempty"`
-	SID     string `json:"sid,omitempty"`
-	Level   int    `json:"level,omitempty"`
-	Auth    int64  `json:"auth,omitempty"` // when the user authenticated; microseconds
-	Offline bool   `json:"offline,omitempty"`
-	Parent  string `json:"parent,omitempty"`  // exchange: the grant it was made of
-	Until   int64  `json:"until,omitempty"`   // exchange: the end of the subject token; microseconds
-	Granted string `json:"granted,omitempty"` // exchange: the scopes of the subject token
-	Hint    string `json:"hint,omitempty"`    // the user whom the client expects (id_token_hint)
+	Asked     int64  `json:"asked,omitempty"`     // when the request came; microseconds
+	Login     bool   `json:"login,omitempty"`     // the user was sent to log in
+	Shown     string `json:"shown,omitempty"`     // to whom the consent page was shown
+	Place     string `json:"place,omitempty"`     // from where a device asked
+	JKT       string `json:"jkt,omitempty"`       // the key that was proved when it was pushed
+	Essential string `json:"essential,omitempty"` // levels of which the login must have one
+	Kind      string `json:"kind,omitempty"`      // of the grant: user, client
+	Session   string `json:"session,omitempty"`
+	SID       string `json:"sid,omitempty"`
+	Level     int    `json:"level,omitempty"`
+	Auth      int64  `json:"auth,omitempty"` // when the user authenticated; microseconds
+	Offline   bool   `json:"offline,omitempty"`
+	Parent    string `json:"parent,omitempty"`  // exchange: the grant it was made of
+	Until     int64  `json:"until,omitempty"`   // exchange: the end of the subject token; microseconds
+	Granted   string `json:"granted,omitempty"` // exchange: the scopes of the subject token
+	Hint      string `json:"hint,omitempty"`    // the user whom the client expects (id_token_hint)
 }
 
 func factsOf(m map[string]any) facts {

@@ -43,7 +43,7 @@ func (p *Provider) tell(r *http.Request, c *call) (map[string]any, error) {
 	bad := &fault{code: "invalid_token", text: "the token is not valid", status: http.StatusUnauthorized}
 	t, err := p.Resolve(r.Context(), token)
 	if err == nil {
-		err = p.alive(r.Context(), t)
+		_, err = p.alive(r.Context(), t)
 	}
 	switch {
 	case err != nil && problem.ReasonOf(err).Status() >= http.StatusInternalServerError:

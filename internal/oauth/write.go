@@ -13,8 +13,8 @@ import (
 )
 
 // take counts an assertion as used (RFC 7523 section 3).
-func (a assertion) take(ctx context.Context, tx *store.Tx, client string, now time.Time) error {
-	until := now.Add((assertionLife + 3*leeway) * time.Second)
+func (a *assertion) take(ctx context.Context, tx *store.Tx, client string, now time.Time) error {
+	until := now.Add(assertionLife + 3*leeway)
 	n, err := tx.Exec(ctx, "INSERT INTO oauth_assertions (hash, expires_at) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING",
 		hashOf(client+"\x00"+a.id), store.Micros(until))
 	if err == nil && n == 0 {

@@ -1,4 +1,4 @@
-package broker
+package outward
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readFile reads a file of the map, of which nothing is waited for.
-func readFile(path string, most int64) ([]byte, error) {
+// ReadFile reads a file that the map names. Of a pipe nothing is waited for.
+func ReadFile(path string, most int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // #nosec G304 -- the map names it
 	if err != nil {
 		return nil, err
@@ -27,6 +27,19 @@ func readFile(path string, most int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is longer than %d bytes", path, most)
 	}
 	return data, nil
+}
+
+// readRoots reads the certificates that an issuer's must come from.
+func readRoots(path string) (*x509.CertPool, error) {
+	data, err := ReadFile(path, maxRoots)
+	if err != nil {
+		return nil, fmt.Errorf("read ca: %w", err)
+	}
+	pool, err := parseRoots(data)
+	if err != nil {
+		return nil, fmt.Errorf("read ca %s: %w", path, err)
+	}
+	return pool, nil
 }
 
 // parseRoots reads a PEM file of certificates and nothing else: what is dropped in
@@ -48,6 +61,7 @@ func parseRoots(data []byte) (*x509.CertPool, error) {
 		}
 		pool.AddCert(certificate)
 	}
+	// Go's decoder takes a malformed certificate for text between others.
 	if begun := bytes.Count(data, []byte("-----BEGIN")); begun != blocks {
 		return nil, fmt.Errorf("%d of %d blocks are malformed", begun-blocks, begun)
 	}

@@ -1,9 +1,6 @@
-package bearer
+package outward
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"math/big"
 	"strings"
 	"testing"
@@ -15,16 +12,22 @@ func every() []string {
 	return []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
 }
 
-func TestParseKeys(t *testing.T) {
-	ec, wide, ed, of := newSigner(t, "a", "ES256").jwk(), newSigner(t, "a", "ES512").jwk(), newSigner(t, "a", "EdDSA").jwk(), newSigner(t, "a", "RS256").jwk()
-	other, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+func named(list []string) []jose.SignatureAlgorithm {
+	var all []jose.SignatureAlgorithm
+	for _, a := range list {
+		all = append(all, jose.SignatureAlgorithm(a))
 	}
+	return all
+}
+
+func TestParseKeys(t *testing.T) {
+	of := jwkOf(t, newKey(t, jose.RS256).Public(), "a")
+	ec, wide, ed := jwkOf(t, newKey(t, jose.ES256).Public(), "a"), jwkOf(t, newKey(t, jose.ES512).Public(), "a"), jwkOf(t, newKey(t, jose.EdDSA).Public(), "a")
 	modulus := func(bits uint) object {
 		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
 		return object{"n": b64(n.Add(n, big.NewInt(1)).Bytes())}
 	}
+	beside := jwkOf(t, newKey(t, jose.ES384).Public(), "beside")
 	for _, c := range []struct {
 		name    string
 		key     object
@@ -34,6 +37,8 @@ func TestParseKeys(t *testing.T) {
 		{"P-256", ec, every(), "ES256"},
 		{"P-521", wide, every(), "ES512"},
 		{"Ed25519", ed, every(), "EdDSA"},
+		{"Ed25519 by its name of RFC 9864", with(ed, object{"alg": "Ed25519"}), every(), "EdDSA"},
+		{"Ed25519 by its older name", with(ed, object{"alg": "EdDSA"}), every(), "EdDSA"},
 		{"RSA", of, every(), "RS256 RS384 RS512 PS256 PS384 PS512"},
 		{"RSA for what is allowed", of, []string{"PS256", "ES256"}, "PS256"},
 		{"RSA for its own algorithm", with(of, object{"alg": "RS256"}), every(), "RS256"},
@@ -41,6 +46,8 @@ func TestParseKeys(t *testing.T) {
 		{"key_ops", with(ec, object{"key_ops": []string{"verify"}}), every(), "ES256"},
 		{"a certificate that is none", with(ec, object{"x5c": []string{"MIIB"}, "x5t": "a", "x5u": "http://x"}), every(), "ES256"},
 
+		{"Ed25519 that is not allowed", with(ed, object{"alg": "Ed25519"}), []string{"ES256"}, ""},
+		{"Ed25519 that says Ed448", with(ed, object{"alg": "Ed448"}), every(), ""},
 		{"another algorithm of its own than is allowed", with(of, object{"alg": "RS512"}), []string{"RS256"}, ""},
 		{"an algorithm of another type", with(ec, object{"alg": "RS256"}), every(), ""},
 		{"the algorithm of another curve", with(ec, object{"alg": "ES384"}), every(), ""},
@@ -66,18 +73,17 @@ func TestParseKeys(t *testing.T) {
 		{"RSA without modulus", with(of, object{"n": nil}), every(), ""},
 		{"a point that is not on the curve", with(ec, object{"x": ec["y"]}), every(), ""},
 		{"a point of another curve", with(ec, object{"crv": "P-384"}), every(), ""},
-		{"a curve that is not for JWS", signer{"a", "", other}.jwk(), every(), ""},
+		{"a curve that is not for JWS", with(ec, object{"crv": "P-224"}), every(), ""},
 		{"Ed25519, too short", with(ed, object{"x": "AQAB"}), every(), ""},
 		{"X25519", with(ed, object{"crv": "X25519"}), every(), ""},
 		{"an unknown type", object{"kty": "AKP", "kid": "a", "pub": "x"}, every(), ""},
 		{"no type", object{"kid": "a"}, every(), ""},
 		{"nothing", object{}, every(), ""},
 		{"a kid that is no text", with(ec, object{"kid": 1}), every(), ""},
-		{"a long kid", with(ec, object{"kid": strings.Repeat("k", maxKeyID+1)}), every(), ""},
+		{"a long kid", with(ec, object{"kid": strings.Repeat("k", MaxKeyID+1)}), every(), ""},
 	} {
 		// A key that is passed over does not take the others with it.
-		beside := newSigner(t, "beside", "EdDSA")
-		set, err := parseKeys(mustJSON(t, object{"keys": []object{c.key, beside.jwk()}}), append([]string{"EdDSA"}, c.allowed...))
+		set, err := parseKeys(mustJSON(t, object{"keys": []object{c.key, beside}}), append(named(c.allowed), jose.ES384))
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -101,7 +107,7 @@ func TestParseKeys(t *testing.T) {
 }
 
 func TestParseKeysRefuses(t *testing.T) {
-	one := string(mustJSON(t, newSigner(t, "a", "ES256").jwk()))
+	one := string(mustJSON(t, jwkOf(t, newKey(t, jose.ES256).Public(), "a")))
 	for name, text := range map[string]string{
 		"nothing":          "",
 		"a page":           "<html>404</html>",
@@ -116,7 +122,7 @@ func TestParseKeysRefuses(t *testing.T) {
 		"more behind":      `{"keys":[]}{}`,
 		"too many keys":    `{"keys":[` + strings.Repeat(one+",", maxKeys) + one + `]}`,
 	} {
-		if set, err := parseKeys([]byte(text), every()); err == nil {
+		if set, err := parseKeys([]byte(text), named(every())); err == nil {
 			t.Errorf("%s: %d keys, want an error", name, len(set.keys))
 		}
 	}
@@ -125,7 +131,7 @@ func TestParseKeysRefuses(t *testing.T) {
 		"all":            `{"keys":[` + strings.Repeat(one+",", maxKeys-1) + one + `]}`,
 		"all taken back": `{"keys":[]}`,
 	} {
-		if _, err := parseKeys([]byte(text), every()); err != nil {
+		if _, err := parseKeys([]byte(text), named(every())); err != nil {
 			t.Errorf("%s: %v, want none", name, err)
 		}
 	}
@@ -153,7 +159,7 @@ func TestFind(t *testing.T) {
 		{"no name, no key", []key{of("a", jose.RS256)}, "", 0, false},
 		{"no keys", nil, "a", 0, false},
 	} {
-		found, known := (&keySet{keys: c.keys}).find(&jwt{algorithm: jose.ES256, keyID: c.kid, hasKeyID: c.kid != ""})
+		found, known := (&KeySet{keys: c.keys}).find(jose.Header{Algorithm: "ES256", KeyID: c.kid})
 		if len(found) != c.found || known != c.known {
 			t.Errorf("%s: %d keys, known %v; want %d, %v", c.name, len(found), known, c.found, c.known)
 		}

@@ -1,4 +1,4 @@
-package broker
+package outward
 
 import (
 	"context"
@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"sallyport.dev/internal/broker/brokertest"
+	"golang.org/x/sys/unix"
 )
 
 func TestClassOf(t *testing.T) {
@@ -69,7 +71,7 @@ func TestAllowed(t *testing.T) {
 		{"http://127.0.0.1:8180", "local.example", "127.0.0.1"},
 		{"http://127.0.0.1:8180", "inside.example", ""},
 	} {
-		e, err := newEgress(k.issuer, "", &Config{Resolve: resolve, Timeout: callTime})
+		e, err := NewClient(k.issuer, Options{Resolve: resolve, Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +88,7 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
-func TestEgress(t *testing.T) {
+func TestClient(t *testing.T) {
 	elsewhere := 0
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))
 	defer other.Close()
@@ -95,21 +97,21 @@ func TestEgress(t *testing.T) {
 		if r.Header.Get("User-Agent") != "sallyport" || r.Header.Get("Accept-Encoding") != "" {
 			t.Errorf("headers %v", r.Header)
 		}
-		_, _ = w.Write([]byte(strings.Repeat("a", maxBody)))
+		_, _ = w.Write([]byte(strings.Repeat("a", MaxBody)))
 	})
-	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat("a", maxBody+1))) })
+	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat("a", MaxBody+1))) })
 	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) })
 	mux.HandleFunc("/here", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/good", http.StatusFound) })
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	t.Setenv("HTTP_PROXY", other.URL)
 	t.Setenv("http_proxy", other.URL)
-	e, err := newEgress(server.URL, "", &Config{Resolve: resolver, Timeout: callTime})
+	e, err := NewClient(server.URL, Options{Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for path, fine := range map[string]bool{"/good": true, "/long": false, "/away": false, "/here": false, "/none": false} {
-		if _, _, err := e.get(t.Context(), server.URL+path); (err == nil) != fine {
+		if _, _, err := e.Get(t.Context(), server.URL+path); (err == nil) != fine {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -117,37 +119,35 @@ func TestEgress(t *testing.T) {
 		t.Errorf("another host was asked %d times", elsewhere)
 	}
 	for _, place := range []string{"http://sso.example/", "ftp://127.0.0.1/", "//127.0.0.1/", "https://u:p@sso.example/", "https://", "https://sso.example/#a", ":", ""} {
-		if e.secure(place) == nil {
+		if e.Secure(place) == nil {
 			t.Errorf("%q is secure", place)
 		}
 	}
-	strict, err := newEgress("https://127.0.0.1", "", &Config{Resolve: resolver, Timeout: callTime})
+	strict, err := NewClient("https://127.0.0.1", Options{Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strict.secure("http://127.0.0.1/") == nil || strict.secure("https://127.0.0.1/") != nil {
+	if strict.Secure("http://127.0.0.1/") == nil || strict.Secure("https://127.0.0.1/") != nil {
 		t.Error("an issuer over https was led to http, or not to https")
 	}
-	if _, _, err := strict.get(t.Context(), server.URL+"/good"); err == nil {
+	if _, _, err := strict.Get(t.Context(), server.URL+"/good"); err == nil {
 		t.Error("plain http from an issuer over https")
 	}
 }
 
-// TestOwnRoots: a provider's TLS must come from its own roots when the map names some.
-func TestOwnRoots(t *testing.T) {
-	c := &clock{}
-	i := brokertest.NewIssuer(t, c.now, false)
-	for ca, fine := range map[string]bool{i.CA: true, "": false} {
-		p := oidcOf(i)
-		p.CA = ca
-		w := newWorld(t, c, p)
-		if _, _, err := w.Begin(t.Context(), "sso", Ask{}); (err == nil) != fine {
-			t.Errorf("roots %q: %v", ca, err)
-		}
-	}
+// TestRoots: a file of roots has certificates and nothing else, and a reload does not
+// wait for whoever may write into a pipe.
+func TestRoots(t *testing.T) {
 	for text, fine := range map[string]bool{"": false, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n": false, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n": false} {
 		if _, err := parseRoots([]byte(text)); (err == nil) != fine {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewClient("https://sso.example", Options{CA: path, Timeout: time.Minute}); err == nil || !strings.Contains(err.Error(), "read ca") {
+		t.Errorf("roots of a pipe: %v, want an error", err)
 	}
 }

@@ -1,0 +1,91 @@
+package outward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
+)
+
+// Object is an object of JSON: a document, a header, the claims of a token.
+type Object map[string]any
+
+// ParseObject reads an object. The decoder takes names as they are written and
+// refuses duplicates at any depth (RFC 8725 section 2.3).
+func ParseObject(data []byte) (Object, error) {
+	var o Object
+	if err := json.Unmarshal(data, &o); err != nil {
+		return nil, err
+	}
+	if o == nil {
+		return nil, errors.New("no object")
+	}
+	return o, nil
+}
+
+// Text returns a member that is a text, else the empty one.
+func (o Object) Text(name string) string {
+	s, _ := o[name].(string)
+	return s
+}
+
+// Has says whether there is a member of a name.
+func (o Object) Has(name string) bool {
+	_, there := o[name]
+	return there
+}
+
+// Texts returns the texts of a member that is a list.
+func (o Object) Texts(name string) []string {
+	list, _ := o[name].([]any)
+	var texts []string
+	for _, v := range list {
+		if s, ok := v.(string); ok {
+			texts = append(texts, s)
+		}
+	}
+	return texts
+}
+
+const maxTime = 253402300799 // the last second of the year 9999: no clock of ours goes on
+
+// Moment returns a NumericDate (RFC 7519 section 2).
+func (o Object) Moment(name string) (time.Time, bool) {
+	n, ok := o[name].(float64)
+	if !ok || !(n > 0 && n <= maxTime) {
+		return time.Time{}, false
+	}
+	whole, part := math.Modf(n)
+	return time.Unix(int64(whole), int64(part*1e9)).UTC(), true
+}
+
+// Discover fetches the discovery document of an issuer (OpenID Connect Discovery 1.0
+// section 4, RFC 8414) and where it is. It must be of exactly this issuer (section
+// 4.3), or one issuer could speak for another.
+func (c *Client) Discover(ctx context.Context, issuer string) (document Object, place string, err error) {
+	place = strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+	data, _, err := c.Get(ctx, place, "Accept", "application/json")
+	if err != nil {
+		return nil, place, err
+	}
+	if document, err = ParseObject(data); err != nil {
+		return nil, place, fmt.Errorf("%s: %w", place, err)
+	}
+	if document.Text("issuer") != issuer {
+		return nil, place, fmt.Errorf("%s is of the issuer %q, want %q", place, Clip(document.Text("issuer")), issuer)
+	}
+	return document, place, nil
+}
+
+// Endpoint returns an address that the document of a place names.
+func (c *Client) Endpoint(document Object, place, name string) (string, error) {
+	address := document.Text(name)
+	if err := c.Secure(address); err != nil {
+		return "", fmt.Errorf("%s: %s %q: %w", place, name, Clip(address), err)
+	}
+	return address, nil
+}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -67,6 +68,7 @@ func (b *tab) look() {
 		b.t.Errorf("%s is in %q, want %q", where, lang, b.lang)
 	}
 	path, _, _ := strings.Cut(where, "?")
+	path = flowInPath.ReplaceAllString(path, "/*") // the page is the same
 	name := b.lang + " " + path + " " + eval[string](b, "document.title")
 	if b.chrome.looked[name] {
 		return
@@ -75,6 +77,8 @@ func (b *tab) look() {
 	b.narrow(where, name)
 	b.byKeyboard(where)
 }
+
+var flowInPath = regexp.MustCompile(`/[\w-]{43}$`)
 
 // narrow shows the page on a phone, light and dark.
 func (b *tab) narrow(where, name string) {

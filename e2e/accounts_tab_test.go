@@ -52,6 +52,7 @@ type tab struct {
 	t      *testing.T
 	chrome *chrome
 	site   string          // the only origin that it may speak to
+	beside []string        // but for these, to which it is led
 	lang   string          // that the pages have to be in
 	ctx    context.Context //nolint:containedctx // as above
 
@@ -111,6 +112,9 @@ func (b *tab) hear(event any) {
 	case *runtime.EventExceptionThrown:
 		text = fmt.Sprint("exception: ", e.ExceptionDetails.Text)
 	case *audits.EventIssueAdded:
+		if e.Issue.Code == audits.InspectorIssueCodeBounceTrackingIssue {
+			return // a provider that asks its user nothing leads back at once
+		}
 		text = fmt.Sprint("issue: ", e.Issue.Code)
 		if d := e.Issue.Details.GenericIssueDetails; d != nil {
 			if text += fmt.Sprint(" ", d.ErrorType); d.ErrorType == "NavigationEntryMarkedSkippable" {
@@ -118,7 +122,8 @@ func (b *tab) hear(event any) {
 			}
 		}
 	case *network.EventRequestWillBeSent:
-		if url := e.Request.URL; !strings.HasPrefix(url, b.site+"/") && !strings.HasPrefix(url, "data:") {
+		url := e.Request.URL
+		if own := func(origin string) bool { return strings.HasPrefix(url, origin+"/") }; !own(b.site) && !slices.ContainsFunc(b.beside, own) && !strings.HasPrefix(url, "data:") {
 			text = "request to " + url
 		}
 	}
@@ -175,6 +180,28 @@ func (b *tab) leads(status int, steps ...chromedp.Action[chromedp.Void]) {
 	}
 	if int(res.Status) != status {
 		b.t.Fatalf("from %s to %s: status %d, want %d; the page says %q", before, b.where(), res.Status, status, b.text("main"))
+	}
+}
+
+// arrives takes steps that lead away, by pages that end at once and places beside
+// the site, and waits until the tab is at an address that begins with to.
+func (b *tab) arrives(status int, to string, steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if status >= 400 {
+		b.wanted(status)
+	}
+	b.do(steps...)
+	var last string
+	until(b.t, "the tab came to "+to, func() bool {
+		got, err := chromedp.Run(b.ctx, chromedp.Evaluate[struct {
+			Whole  bool
+			Status int
+		}](`({whole: document.readyState === "complete", status: performance.getEntriesByType("navigation")[0].responseStatus})`))
+		last = b.where()
+		return err == nil && got.Whole && strings.HasPrefix(last, to) && got.Status == status || b.ctx.Err() != nil
+	})
+	if b.ctx.Err() != nil {
+		b.t.Fatalf("at %s, want %d of %s; the page says %q", last, status, to, b.text("main"))
 	}
 }
 

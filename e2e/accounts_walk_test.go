@@ -267,7 +267,7 @@ func walkProfile(t *testing.T, c *chrome, s *accountSite) {
 	b.at("/auth/login?bye", "Log in")
 	b.open(200, "/auth/recover")
 	b.submit(202, "button.main", "email", gus.Email)
-	s.letter(gus.Email, "Wähle ein neues Passwort")
+	s.letter(gus.Email, "Wählen Sie ein neues Passwort")
 }
 
 // walkSessions lists where a user is logged in, and ends it: one, all others, all.

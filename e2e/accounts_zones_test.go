@@ -39,6 +39,15 @@ func walkBootstrap(t *testing.T, c *chrome) {
 	b.submit(409, "#factors details form:last-of-type button[type=submit]") // the last factor of an administrator
 
 	stranger := c.tab(t, s.url)
+	stranger.open(200, "/auth/bootstrap") // by hand, with a token that is none
+	stranger.at("/auth/bootstrap", "First administrator")
+	stranger.unchecked()
+	stranger.submit(410, "button.main", "token", "guessed", "email", "second@shop.example", "password", chosen)
+	stranger.at("/auth/bootstrap", "First administrator")
+	stranger.says("[role=alert]", "This step has ended")
+	if got := eval[string](stranger, "document.getElementById('token').value"); got != "guessed" {
+		t.Errorf("a token that was mistyped cannot be mended: the field holds %q", got)
+	}
 	stranger.open(200, link)
 	stranger.submit(410, "button.main", "email", "second@shop.example", "password", chosen)
 	stranger.look()

@@ -59,7 +59,8 @@ func TestBrokerSAML(t *testing.T) {
 	t.Parallel()
 	z, world := startSAML(t)
 	found := []finding{
-		{"metadata", `{"status":200,"type":"application/samlmetadata+xml","acs":true,"signed":true}`},
+		{"metadata", `{"status":200,"type":"application/samlmetadata+xml","acs":true,"signed":true,"signs":true,"by":true}`},
+		{"requests are signed", `{"sent":200,"same":200,"relay":400,"request":400,"signature":400,"unsigned":400}`},
 		{"not connected", `{"end":["409 ` + notNow + `",401],"victim":["409 ` + notNow + `",401]}`},
 		{"connect", samlConnected},
 		{"names with a comment", `{"end":["401 ` + notLoggedIn + `",401]}`},

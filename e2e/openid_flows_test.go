@@ -11,7 +11,7 @@ func TestOpenIDFlows(t *testing.T) {
 		{"discovery", `{"issuer":true,"pkce":["S256"],"responses":["code"],"modes":["query"],"iss":true,"password":false,"elsewhere":[]}`},
 		{"code", `{"iss":true,"type":"bearer","expires":600,"access":"spa_","refresh":"spr_","scope":"email offline_access openid things.read","sub":true,"aud":"web","acr":"1",
 			"claims":"acr aud auth_time exp iat iss nonce sid sub","sid":true,"again":["GET /oauth/authorize 303"],
-			"pages":["GET /oauth/authorize 303","GET /auth/login 200","POST /auth/login 303","GET /oauth/authorize/* 200","POST /oauth/consent 200"]}`},
+			"pages":["GET /oauth/authorize 303","GET /auth/login 200","POST /auth/login 200","GET /oauth/authorize/* 200","POST /oauth/consent 200"]}`},
 		{"posted request", `{"status":303,"answer":"code iss state","state":true}`},
 		{"userinfo", `{"email":"alice@shop.example","verified":true,"less":["sub"]}`},
 		{"refresh rotation", `{"rotated":true,"access":true,"visit":200,"less":"things.read","write":"access.scope","written":200}`},
@@ -24,14 +24,14 @@ func TestOpenIDFlows(t *testing.T) {
 		// RFC 9449 section 5: a refresh token of a confidential client is bound to the client, not to the key.
 		{"PAR and DPoP", `{"type":"dpop","sub":true,"route":200,"bearer":401,"next":"dpop","otherKey":"accepted"}`},
 		{"device", `{"waits":["authorization_pending","slow_down"],"complete":false,"uri":true,"code":8,"expires":300,"visit":200,"twice":"slow_down","denied":"access_denied","unknown":"invalid_grant",
-			"pages":["GET /oauth/device 303","GET /auth/login 200","POST /auth/login 303","GET /oauth/device 200","POST /oauth/device 200","POST /oauth/consent 200","GET /oauth/device 200","POST /oauth/device 200","POST /oauth/consent 200"]}`},
+			"pages":["GET /oauth/device 303","GET /auth/login 200","POST /auth/login 200","GET /oauth/device 200","POST /oauth/device 200","POST /oauth/consent 200","GET /oauth/device 200","POST /oauth/device 200","POST /oauth/consent 200"]}`},
 		{"token exchange", `{"issued":"urn:ietf:params:oauth:token-type:access_token","client":"desk","sub":true,"scope":"things.read","visited":200,"refresh":false,
 			"more":"invalid_scope","again":"invalid_request","inside":"invalid_request","elsewhere":"invalid_target","id":"invalid_request","stranger":"unauthorized_client","ended":"auth.revoked"}`},
 		{"JWT access token", `{"alg":"ES256","client":"spa","sub":true,"scope":"openid things.read","before":200,"idToken":"auth.invalid","after":"auth.revoked","names":"acr aud auth_time client_id exp grant_id iat iss jti scope sub"}`},
 		{"prompt and max_age", `{"nobody":"login_required","silent":"code","asks":"consent_required","quiet":["GET /oauth/authorize"],"old":true,"later":true,"again":true,"consent":"code","hinted":"code",
 			"aged":["GET /oauth/authorize","GET /auth/step-up","POST /auth/step-up","GET /oauth/authorize/*"],
 			"prompted":["GET /oauth/authorize","GET /auth/step-up","POST /auth/step-up","GET /oauth/authorize/*"],"consented":["GET /oauth/authorize","POST /oauth/consent"]}`},
-		{"acr_values", `{"first":["2",["mfa"]],"second":["2",["mfa"]],"silent":["2",["mfa"]],"told":"2","factorless":"ends"}`},
+		{"acr_values", `{"first":["2",["mfa"]],"second":["2",["mfa"]],"silent":["2",["mfa"]],"told":"2","factorless":"ends","essential":"unmet_authentication_requirements"}`},
 	})
 }
 

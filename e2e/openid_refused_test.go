@@ -36,7 +36,7 @@ func TestOpenIDRefusals(t *testing.T) {
 		{"wrong tokens", `{"userinfo":{"right":"200 undefined","refresh":"401 invalid_token","ID":"401 invalid_token","machine":"403 insufficient_scope","none":"401 undefined","query":"401 undefined","session":"401 invalid_token","cookie":"401 undefined"},
 			"route":{"right":200,"JWT":200,"less scopes":"access.scope",` + allAre("auth.invalid", "refresh", "ID", "none", "unsigned", "changed", "signed by another", "HS256") + `},
 			"refresh":{"access":"400 invalid_grant","another client":"400 invalid_grant","more scopes":"400 invalid_scope","right":200}}`},
-		{"DPoP proofs", `{"refresh":"invalid_dpop_proof","unproved":"400 unauthorized_client","own":"dpop","right":200,"bearer":"auth.invalid","bearer with proof":"auth.invalid","no nonce":"auth.nonce","nonce of another":"auth.nonce",` +
+		{"DPoP proofs", `{"refresh":"invalid_dpop_proof","unproved":"400 invalid_dpop_proof","own":"dpop","right":200,"bearer":"auth.invalid","bearer with proof":"auth.invalid","no nonce":"auth.nonce","nonce of another":"auth.nonce",` +
 			allAre("auth.proof", "again", "no proof", "method", "address", "host", "no token hash", "another token", "old", "type", "none", "no jti", "another key", "key not its own") + `}`},
 	})
 }

@@ -7,6 +7,8 @@ import { run, world } from './suite.mjs';
 const account = `${world.issuer}/auth/account`;
 const acs = `${world.issuer}/auth/providers/corp/acs`;
 const corp = { press: ['/auth/providers/corp'] };
+const metadata = () => fetch(at('/auth/providers/corp/metadata'));
+await fetch(`${world.idp}/_set`, { method: 'POST', body: JSON.stringify({ sp: await (await metadata()).text() }) });
 const set = (to) => fetch(`${world.idp}/_set`, { method: 'POST', body: JSON.stringify({ how: 'right', user: world.subject, ...to }) });
 const enter = (browser) => browser.walk(at('/auth/login?next=/auth/account'), account, corp);
 async function become(to) {
@@ -31,9 +33,30 @@ async function deliver(browser, body) {
 
 const cases = {
   async metadata() {
-    const res = await fetch(at('/auth/providers/corp/metadata'));
+    const res = await metadata();
     const text = await res.text();
-    return { status: res.status, type: res.headers.get('content-type'), acs: text.includes(`Location="${acs}"`), signed: text.includes('WantAssertionsSigned="true"') };
+    return {
+      status: res.status, type: res.headers.get('content-type'), acs: text.includes(`Location="${acs}"`), signed: text.includes('WantAssertionsSigned="true"'),
+      signs: text.includes('AuthnRequestsSigned="true"'), by: /use="signing"[\s\S]*<X509Certificate>[A-Za-z0-9+/=]{800,}</.test(text),
+    };
+  },
+  async 'requests are signed'() { // samlify verifies each, and refuses what was changed on the way
+    await set({});
+    const ask = async (change) => {
+      const res = await fresh().visit(at('/auth/providers/corp'), { method: 'POST', body: new URLSearchParams({ next: '/auth/account' }) });
+      const to = new URL(/url=(.*)/.exec(res.headers.get('refresh'))[1]);
+      change(to);
+      return (await fetch(to)).status;
+    };
+    const other = new URL(/url=(.*)/.exec((await fresh().visit(at('/auth/providers/corp'), { method: 'POST', body: new URLSearchParams({ next: '/auth/account' }) })).headers.get('refresh'))[1]).searchParams;
+    return {
+      sent: await ask(() => {}),
+      same: await ask((to) => to.searchParams.set('RelayState', to.searchParams.get('RelayState'))),
+      relay: await ask((to) => to.searchParams.set('RelayState', other.get('RelayState'))),
+      request: await ask((to) => to.searchParams.set('SAMLRequest', other.get('SAMLRequest'))),
+      signature: await ask((to) => to.searchParams.set('Signature', other.get('Signature'))),
+      unsigned: await ask((to) => { to.searchParams.delete('Signature'); to.searchParams.delete('SigAlg'); }),
+    };
   },
   async 'not connected'() { return { end: await become({}), victim: await become({ user: world.victim.email }) }; },
   async connect() {

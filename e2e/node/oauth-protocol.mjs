@@ -61,7 +61,7 @@ await run({
   },
   async 'DPoP with the nonce of the server'() {
     const spa = { client_id: 'spa' };
-    const DPoP = oauth.DPoP(spa, await oauth.generateKeyPair('ES256'));
+    const DPoP = oauth.DPoP(spa, await oauth.generateKeyPair('Ed25519')); // it writes alg by that name (RFC 9864)
     nonces.length = 0;
     const tokens = await login(spa, oauth.None(), 'openid things.read', { DPoP });
     const ask = () => oauth.protectedResourceRequest(tokens.access_token, 'GET', new URL('/mine', zone), undefined, undefined, { DPoP });

@@ -170,8 +170,9 @@ await run({
     const silent = await login('web', 'openid', { browser: raised, more: { ...more, prompt: 'none' } });
     // Who has no second factor comes to an end, at the client or at a page: not to the same question for ever.
     const factorless = await stops(asked('web', 'openid', { browser: alone, more }).then(({ back }) => back)).then(() => 'ends', (err) => err.message);
+    const { back } = await asked('web', 'openid', { browser: alone, more: { claims: JSON.stringify({ id_token: { acr: { essential: true, values: ['2'] } } }) } });
     const claims = (tokens) => [tokens.claims().acr, tokens.claims().amr];
     const told = await client.tokenIntrospection(await config('web'), second.access_token);
-    return { first: claims(first), second: claims(second), silent: claims(silent), told: told.acr, factorless };
+    return { first: claims(first), second: claims(second), silent: claims(silent), told: told.acr, factorless, essential: back.searchParams.get('error') };
   },
 });

@@ -11,7 +11,7 @@ const signing = { key: await jose.importJWK(world.signer), kid: world.signer.kid
 
 // auths are how the clients of the map show who they are.
 export const auths = {
-  web: () => client.ClientSecretBasic(world.secret), robot: () => client.ClientSecretPost(world.secret), desk: () => client.ClientSecretBasic(world.secret), other: () => client.ClientSecretBasic(world.secret),
+  web: () => client.ClientSecretBasic(world.secret), robot: () => client.ClientSecretPost(world.secret), desk: () => client.ClientSecretBasic(world.secret), added: () => client.ClientSecretBasic(world.added), other: () => client.ClientSecretBasic(world.secret),
   signer: (change) => client.PrivateKeyJwt(signing, change && { [client.modifyAssertion]: change }),
   spa: client.None, tv: client.None,
 };

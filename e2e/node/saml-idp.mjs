@@ -1,5 +1,6 @@
 // An outside SAML 2.0 identity provider on loopback that signs whoever --user names in.
-// POST /_set {"how":"...","user":"..."} changes its behaviour while it runs.
+// It takes signed requests alone, by the certificate of the metadata that it was told of.
+// POST /_set {"how":"...","user":"...","sp":"<EntityDescriptor ...>"} changes its behaviour while it runs.
 import http from 'node:http';
 import { randomUUID } from 'node:crypto';
 import samlify from 'samlify';
@@ -13,13 +14,13 @@ const server = http.createServer();
 await new Promise((done) => { server.listen(Number(o.port), '127.0.0.1', done); });
 const [base, post] = [`http://127.0.0.1:${server.address().port}`, 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST'];
 const settings = {
-  entityID: `${base}/metadata`, signingCert: pem(o.cert), isAssertionEncrypted: false,
+  entityID: `${base}/metadata`, signingCert: pem(o.cert), isAssertionEncrypted: false, wantAuthnRequestsSigned: true,
   requestSignatureAlgorithm: 'http://www.w3.org/2001/04/xmldsig-more#rsa-sha256', nameIDFormat: ['urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress'],
   singleSignOnService: ['HTTP-Redirect', 'HTTP-POST'].map((b) => ({ Binding: post.replace('HTTP-POST', b), Location: `${base}/sso` })),
 };
 const idp = samlify.IdentityProvider({ ...settings, privateKey: pem(o.key) });
 const impostor = samlify.IdentityProvider({ ...settings, privateKey: pem(o['other-key']) });
-const sp = samlify.ServiceProvider({ entityID: o.sp, wantAssertionsSigned: o.sign !== 'response', wantMessageSigned: o.sign !== 'assertion', assertionConsumerService: [{ Binding: post, Location: o.acs }] });
+let sp = samlify.ServiceProvider({ entityID: o.sp, wantAssertionsSigned: o.sign !== 'response', wantMessageSigned: o.sign !== 'assertion', assertionConsumerService: [{ Binding: post, Location: o.acs }] });
 
 const esc = (s) => s.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
 const at = (minutes) => new Date(Date.now() + minutes * 60000).toISOString();
@@ -59,11 +60,16 @@ server.on('request', async (req, res) => {
   const url = new URL(req.url, base);
   const body = Buffer.concat(await req.toArray()).toString();
   try {
-    if (url.pathname === '/_set') ({ how = how, user = user } = JSON.parse(body));
+    if (url.pathname === '/_set') {
+      const to = JSON.parse(body);
+      ({ how = how, user = user } = to);
+      if (to.sp) sp = samlify.ServiceProvider({ metadata: to.sp });
+    }
     else if (url.pathname === '/metadata') res.setHeader('content-type', 'application/samlmetadata+xml').write(idp.getMetadata());
     else if (url.pathname === '/sso') { // without a request it is a login that nobody asked for
       const form = Object.fromEntries(req.method === 'POST' ? new URLSearchParams(body) : url.searchParams);
-      const asked = form.SAMLRequest && await idp.parseLoginRequest(sp, req.method === 'POST' ? 'post' : 'redirect', req.method === 'POST' ? { body: form } : { query: form });
+      const octetString = ['SAMLRequest', 'RelayState', 'SigAlg'].flatMap((name) => url.search.slice(1).split('&').filter((part) => part.startsWith(`${name}=`))).join('&'); // as it was sent
+      const asked = form.SAMLRequest && await idp.parseLoginRequest(sp, 'redirect', { query: form, octetString });
       const id = `_${randomUUID()}`;
       const made = await (how === 'other-key' ? impostor : idp).createLoginResponse(sp, asked || {}, 'post', {}, { customTagReplacement: () => ({ id, context: response(id, asked?.extract?.request?.id) }) });
       const fresh = Buffer.from(spoil(Buffer.from(made.context, 'base64').toString())).toString('base64');

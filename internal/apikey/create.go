@@ -33,11 +33,11 @@ func (k *Keys) Create(ctx context.Context, n NewKey) (Key, obs.Secret, error) {
 	if err := w.checkContact(n.Contact); err != nil {
 		return Key{}, "", err
 	}
-	return k.create(ctx, w, Key{Name: n.Name, Roles: roles, Scopes: n.Scopes, Contact: n.Contact, Expires: n.Expires}, n.Addresses)
+	return k.create(ctx, nil, w, Key{Name: n.Name, Roles: roles, Scopes: n.Scopes, Contact: n.Contact, Expires: n.Expires}, n.Addresses)
 }
 
 // create makes a key whose name, roles and contact were checked.
-func (k *Keys) create(ctx context.Context, w whose, made Key, addresses []string) (Key, obs.Secret, error) {
+func (k *Keys) create(ctx context.Context, in *store.Tx, w whose, made Key, addresses []string) (Key, obs.Secret, error) {
 	now := k.now()
 	var err error
 	if made.Scopes, err = w.checkScopes(made.Scopes); err != nil {
@@ -52,7 +52,7 @@ func (k *Keys) create(ctx context.Context, w whose, made Key, addresses []string
 	}
 	made.ID, made.Version, made.Created = newKeyID(), 1, now
 	text := newKeyText(made.ID)
-	err = k.db.change(ctx, func(ctx context.Context, t tx) error {
+	err = k.within(ctx, in, func(ctx context.Context, t tx) error {
 		if !w.anybody {
 			if err := roomFor(ctx, t, w, now); err != nil {
 				return err

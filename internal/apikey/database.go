@@ -21,6 +21,15 @@ type storeTx struct{ *store.Tx }
 
 func (t storeTx) whole() *store.Tx { return t.Tx }
 
+// within runs a change in a transaction of the caller, or in one of its own where
+// that is nil.
+func (k *Keys) within(ctx context.Context, tx *store.Tx, fn func(context.Context, tx) error) error {
+	if tx == nil {
+		return k.db.change(ctx, fn)
+	}
+	return fn(ctx, storeTx{tx})
+}
+
 // database runs transactions; see store.DB.
 type database interface {
 	change(ctx context.Context, fn func(context.Context, tx) error) error

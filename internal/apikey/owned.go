@@ -52,10 +52,14 @@ type NewOwned struct {
 	Life      time.Duration // a year at most; 0: 90 days
 }
 
+// What makes a key of a user, or gives it another text, takes the transaction in
+// which its owner is told of it; nil: one of its own. Within one of the caller,
+// errors that have no reason are the store's.
+
 // CreateOwned makes a key of a user and returns its text, the only time it is
 // told. Reasons: account.invalid; account.conflict when a live key of the user
 // has the name, or there are MaxOwned; account.unknown.
-func (k *Keys) CreateOwned(ctx context.Context, user string, n NewOwned) (Key, obs.Secret, error) {
+func (k *Keys) CreateOwned(ctx context.Context, in *store.Tx, user string, n NewOwned) (Key, obs.Secret, error) {
 	w, err := owned(user)
 	if err != nil {
 		return Key{}, "", err
@@ -76,7 +80,7 @@ func (k *Keys) CreateOwned(ctx context.Context, user string, n NewOwned) (Key, o
 	if err != nil {
 		return Key{}, "", err
 	}
-	return k.create(ctx, w, Key{Name: n.Name, Owner: user, Roles: []string{}, Scopes: n.Scopes, Expires: k.now().Add(life)}, n.Addresses)
+	return k.create(ctx, in, w, Key{Name: n.Name, Owner: user, Roles: []string{}, Scopes: n.Scopes, Expires: k.now().Add(life)}, n.Addresses)
 }
 
 func (w whose) life(d time.Duration) (time.Duration, error) {
@@ -125,7 +129,7 @@ func (k *Keys) FindOwned(ctx context.Context, user, id string) (key Key, err err
 
 // RotateOwned is Rotate for a key of a user. The key lives on from now for life,
 // 90 days if that is 0. Reasons: account.invalid, account.unknown.
-func (k *Keys) RotateOwned(ctx context.Context, user, id string, overlap, life time.Duration) (Key, obs.Secret, error) {
+func (k *Keys) RotateOwned(ctx context.Context, in *store.Tx, user, id string, overlap, life time.Duration) (Key, obs.Secret, error) {
 	w, err := owned(user)
 	if err != nil {
 		return Key{}, "", err
@@ -133,7 +137,7 @@ func (k *Keys) RotateOwned(ctx context.Context, user, id string, overlap, life t
 	if life, err = w.life(life); err != nil {
 		return Key{}, "", err
 	}
-	return k.rotate(ctx, w, id, Rotation{Overlap: overlap, Expires: k.now().Add(life)})
+	return k.rotate(ctx, in, w, id, Rotation{Overlap: overlap, Expires: k.now().Add(life)})
 }
 
 // RevokeOwned ends a key of a user at once. Reason account.unknown.
@@ -147,21 +151,21 @@ func (k *Keys) RevokeOwned(ctx context.Context, user, id string) error {
 
 // AddOwnedSigning is AddSigning for a key of a user.
 // Reasons: account.invalid, account.unknown, account.conflict.
-func (k *Keys) AddOwnedSigning(ctx context.Context, user, id string, public ed25519.PublicKey, expires time.Time) (SigningKey, error) {
+func (k *Keys) AddOwnedSigning(ctx context.Context, in *store.Tx, user, id string, public ed25519.PublicKey, expires time.Time) (SigningKey, error) {
 	w, err := owned(user)
 	if err != nil {
 		return SigningKey{}, err
 	}
-	return k.addPublic(ctx, w, id, public, expires)
+	return k.addPublic(ctx, in, w, id, public, expires)
 }
 
 // NewOwnedHMAC is NewHMAC for a key of a user, with the same reasons.
-func (k *Keys) NewOwnedHMAC(ctx context.Context, user, id string, expires time.Time) (SigningKey, obs.Secret, error) {
+func (k *Keys) NewOwnedHMAC(ctx context.Context, in *store.Tx, user, id string, expires time.Time) (SigningKey, obs.Secret, error) {
 	w, err := owned(user)
 	if err != nil {
 		return SigningKey{}, "", err
 	}
-	return k.newHMAC(ctx, w, id, expires)
+	return k.newHMAC(ctx, in, w, id, expires)
 }
 
 // RemoveOwnedSigning is RemoveSigning for a key of a user. Reason account.unknown.

@@ -54,7 +54,7 @@ func TestCreateOwned(t *testing.T) {
 		{"a user who is disabled", "eve", NewOwned{Name: "x", Scopes: []string{"a.r"}}, problem.AccountUnknown},
 		{"good", ada, NewOwned{Name: "x", Scopes: []string{"a.r"}, Life: 365 * day}, problem.OK},
 	} {
-		_, text, err := w.keys.CreateOwned(t.Context(), c.user, c.key)
+		_, text, err := w.keys.CreateOwned(t.Context(), nil, c.user, c.key)
 		wantReason(t, c.name, err, c.want)
 		if err != nil && text != "" {
 			t.Errorf("%s: a refusal hands out a key", c.name)
@@ -73,7 +73,7 @@ func TestOwnedKeysOfOthers(t *testing.T) {
 		for _, of := range []Key{k, service} {
 			_, err := w.keys.FindOwned(t.Context(), who, of.ID)
 			wantReason(t, "FindOwned by "+who, err, problem.AccountUnknown)
-			_, _, err = w.keys.RotateOwned(t.Context(), who, of.ID, 0, 0)
+			_, _, err = w.keys.RotateOwned(t.Context(), nil, who, of.ID, 0, 0)
 			wantReason(t, "RotateOwned by "+who, err, problem.AccountUnknown)
 			wantReason(t, "RevokeOwned by "+who, w.keys.RevokeOwned(t.Context(), who, of.ID), problem.AccountUnknown)
 		}
@@ -92,7 +92,7 @@ func TestOwnedKeysOfOthers(t *testing.T) {
 		t.Errorf("FindOwned = %+v, %v", got, err)
 	}
 	w.now.advance(30 * day)
-	turned, second, err := w.keys.RotateOwned(t.Context(), ada, k.ID, time.Hour, 0)
+	turned, second, err := w.keys.RotateOwned(t.Context(), nil, ada, k.ID, time.Hour, 0)
 	if err != nil || !turned.Expires.Equal(w.now.time().Add(90*day)) {
 		t.Fatalf("RotateOwned: ends %v, %v, want 90 days from now", turned.Expires, err)
 	}
@@ -191,7 +191,7 @@ func TestOwnedAreBounded(t *testing.T) {
 	for i := range MaxOwned {
 		w.createOwned(ada, fmt.Sprint(i), "a.r")
 	}
-	_, _, err := w.keys.CreateOwned(t.Context(), ada, NewOwned{Name: "more", Scopes: []string{"a.r"}})
+	_, _, err := w.keys.CreateOwned(t.Context(), nil, ada, NewOwned{Name: "more", Scopes: []string{"a.r"}})
 	wantReason(t, "one more", err, problem.AccountConflict)
 	w.now.advance(91 * day) // all have expired: there is room again
 	w.createOwned(ada, "more", "a.r")

@@ -83,7 +83,7 @@ func TestRemindAnew(t *testing.T) {
 	k, _ := w.createOwned(ada, "laptop", "a.r")
 	w.now.advance(88 * day)
 	w.reminded()
-	if _, _, err := w.keys.RotateOwned(t.Context(), ada, k.ID, 0, 0); err != nil {
+	if _, _, err := w.keys.RotateOwned(t.Context(), nil, ada, k.ID, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.reminded(); got != "" {

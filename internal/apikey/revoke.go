@@ -33,7 +33,7 @@ func end(ctx context.Context, t tx, w whose, key string, now time.Time) error {
 }
 
 // EndOwned ends all keys of a user within the transaction that changes the
-// account, and says how many. A user who is disabled needs no such call: the
+// account, and says how many were live. A user who is disabled needs no such call: the
 // keys rest meanwhile.
 func (k *Keys) EndOwned(ctx context.Context, tx *store.Tx, user string) (int, error) {
 	w, err := owned(user)
@@ -45,12 +45,16 @@ func (k *Keys) EndOwned(ctx context.Context, tx *store.Tx, user string) (int, er
 	if err != nil {
 		return 0, err
 	}
+	live := 0
 	for _, key := range list {
 		if err := end(ctx, t, w, key.ID, now); err != nil {
 			return 0, err
 		}
+		if key.Live(now) {
+			live++
+		}
 	}
-	return len(list), nil
+	return live, nil
 }
 
 // DeleteOwned ends all keys of a user and removes whatever is kept of them,

@@ -23,10 +23,10 @@ type Rotation struct {
 // stay, and so does the subject that services know.
 // Reasons: admin.invalid (overlap, expires), admin.unknown.
 func (k *Keys) Rotate(ctx context.Context, key string, r Rotation) (Key, obs.Secret, error) {
-	return k.rotate(ctx, whose{anybody: true}, key, r)
+	return k.rotate(ctx, nil, whose{anybody: true}, key, r)
 }
 
-func (k *Keys) rotate(ctx context.Context, w whose, key string, r Rotation) (Key, obs.Secret, error) {
+func (k *Keys) rotate(ctx context.Context, in *store.Tx, w whose, key string, r Rotation) (Key, obs.Secret, error) {
 	now := k.now()
 	if r.Overlap < 0 || r.Overlap > MaxOverlap {
 		return Key{}, "", w.invalid("overlap: want 0 to 90 days")
@@ -36,7 +36,7 @@ func (k *Keys) rotate(ctx context.Context, w whose, key string, r Rotation) (Key
 	}
 	text := newKeyText(key)
 	var turned Key
-	err := k.db.change(ctx, func(ctx context.Context, t tx) error {
+	err := k.within(ctx, in, func(ctx context.Context, t tx) error {
 		// The first statement writes: two rotations at once follow one another.
 		where, args := w.where(key)
 		if err := alter(ctx, t, w, "UPDATE api_keys SET version = version + 1"+where+" AND (expires_at = 0 OR expires_at > ?)",

@@ -47,27 +47,27 @@ type SigningKey struct {
 // it until expires (zero: as long as the API key lives).
 // Reasons: admin.invalid, admin.unknown, admin.conflict (MaxSigning).
 func (k *Keys) AddSigning(ctx context.Context, key string, public ed25519.PublicKey, expires time.Time) (SigningKey, error) {
-	return k.addPublic(ctx, whose{anybody: true}, key, public, expires)
+	return k.addPublic(ctx, nil, whose{anybody: true}, key, public, expires)
 }
 
-func (k *Keys) addPublic(ctx context.Context, w whose, key string, public ed25519.PublicKey, expires time.Time) (SigningKey, error) {
+func (k *Keys) addPublic(ctx context.Context, in *store.Tx, w whose, key string, public ed25519.PublicKey, expires time.Time) (SigningKey, error) {
 	if len(public) != ed25519.PublicKeySize || !safePoint(public) {
 		return SigningKey{}, w.invalid("%v", errWeakKey)
 	}
-	return k.addSigning(ctx, w, key, SigningKey{Algorithm: Ed25519, Public: public, Expires: expires}, nil)
+	return k.addSigning(ctx, in, w, key, SigningKey{Algorithm: Ed25519, Public: public, Expires: expires}, nil)
 }
 
 // NewHMAC makes a secret for an API key and returns it in base64, the only time
 // it is told: 32 random bytes.
 // Reasons: admin.invalid, admin.unknown, admin.conflict (MaxSigning).
 func (k *Keys) NewHMAC(ctx context.Context, key string, expires time.Time) (SigningKey, obs.Secret, error) {
-	return k.newHMAC(ctx, whose{anybody: true}, key, expires)
+	return k.newHMAC(ctx, nil, whose{anybody: true}, key, expires)
 }
 
-func (k *Keys) newHMAC(ctx context.Context, w whose, key string, expires time.Time) (SigningKey, obs.Secret, error) {
+func (k *Keys) newHMAC(ctx context.Context, in *store.Tx, w whose, key string, expires time.Time) (SigningKey, obs.Secret, error) {
 	secret := randomBytes(hmacSize)
 	defer clear(secret)
-	s, err := k.addSigning(ctx, w, key, SigningKey{Algorithm: HMACSHA256, Expires: expires}, secret)
+	s, err := k.addSigning(ctx, in, w, key, SigningKey{Algorithm: HMACSHA256, Expires: expires}, secret)
 	if err != nil {
 		return SigningKey{}, "", err
 	}
@@ -77,7 +77,7 @@ func (k *Keys) newHMAC(ctx context.Context, w whose, key string, expires time.Ti
 // sealedPlace binds a secret to its row and its API key.
 func sealedPlace(id, key string) string { return "api_key_signing/" + id + "/" + key }
 
-func (k *Keys) addSigning(ctx context.Context, w whose, key string, s SigningKey, secret []byte) (SigningKey, error) {
+func (k *Keys) addSigning(ctx context.Context, in *store.Tx, w whose, key string, s SigningKey, secret []byte) (SigningKey, error) {
 	now := k.now()
 	s.ID, s.Created = signingPrefix+newKeyID(), now
 	s.Expires = store.FromMicros(store.Micros(s.Expires))
@@ -94,7 +94,7 @@ func (k *Keys) addSigning(ctx context.Context, w whose, key string, s SigningKey
 		}
 		sealed = b
 	}
-	err := k.db.change(ctx, func(ctx context.Context, t tx) (err error) {
+	err := k.within(ctx, in, func(ctx context.Context, t tx) (err error) {
 		// Those whose time is over are no longer counted, nor their secrets kept.
 		if _, err := t.Exec(ctx, "UPDATE api_key_signing SET ended_at = expires_at, sealed = NULL WHERE key_id = ? AND ended_at = 0 AND expires_at <> 0 AND expires_at <= ?",
 			key, store.Micros(now)); err != nil {

@@ -236,7 +236,7 @@ func TestOwnedSigning(t *testing.T) {
 	ada, bob := w.user("ada"), w.user("bob")
 	k, _ := w.createOwned(ada, "laptop", "a.r")
 	service, _ := w.createKey(NewKey{Name: "partner"})
-	mine, err := w.keys.AddOwnedSigning(t.Context(), ada, k.ID, testPublic(), time.Time{})
+	mine, err := w.keys.AddOwnedSigning(t.Context(), nil, ada, k.ID, testPublic(), time.Time{})
 	if err != nil || w.signing(mine.ID) != problem.OK {
 		t.Fatalf("positive control: %v, %v", err, w.signing(mine.ID))
 	}
@@ -247,23 +247,23 @@ func TestOwnedSigning(t *testing.T) {
 	for _, c := range []struct{ what, user, key, signing string }{
 		{"another's", bob, k.ID, mine.ID}, {"nobody's", ada, service.ID, theirs.ID}, {"by nobody", "", service.ID, theirs.ID}, {"of none", ada, "nobody", mine.ID},
 	} {
-		_, err := w.keys.AddOwnedSigning(t.Context(), c.user, c.key, testPublic(), time.Time{})
+		_, err := w.keys.AddOwnedSigning(t.Context(), nil, c.user, c.key, testPublic(), time.Time{})
 		wantReason(t, "AddOwnedSigning, "+c.what, err, problem.AccountUnknown)
-		_, secret, err := w.keys.NewOwnedHMAC(t.Context(), c.user, c.key, time.Time{})
+		_, secret, err := w.keys.NewOwnedHMAC(t.Context(), nil, c.user, c.key, time.Time{})
 		wantReason(t, "NewOwnedHMAC, "+c.what, err, problem.AccountUnknown)
 		if secret != "" {
 			t.Errorf("%s: a refusal hands out a secret", c.what)
 		}
 		wantReason(t, "RemoveOwnedSigning, "+c.what, w.keys.RemoveOwnedSigning(t.Context(), c.user, c.key, c.signing), problem.AccountUnknown)
 	}
-	_, err = w.keys.AddOwnedSigning(t.Context(), ada, k.ID, make([]byte, 32), time.Time{})
+	_, err = w.keys.AddOwnedSigning(t.Context(), nil, ada, k.ID, make([]byte, 32), time.Time{})
 	wantReason(t, "a weak key", err, problem.AccountInvalid)
 	for range MaxSigning - 1 {
-		if _, _, err := w.keys.NewOwnedHMAC(t.Context(), ada, k.ID, time.Time{}); err != nil {
+		if _, _, err := w.keys.NewOwnedHMAC(t.Context(), nil, ada, k.ID, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, _, err = w.keys.NewOwnedHMAC(t.Context(), ada, k.ID, time.Time{})
+	_, _, err = w.keys.NewOwnedHMAC(t.Context(), nil, ada, k.ID, time.Time{})
 	wantReason(t, "a fifth", err, problem.AccountConflict)
 	if err := w.keys.RemoveOwnedSigning(t.Context(), ada, k.ID, mine.ID); err != nil || w.signing(mine.ID) != problem.AuthRevoked || w.signing(theirs.ID) != problem.OK {
 		t.Errorf("removed: %v, %v, another's %v", err, w.signing(mine.ID), w.signing(theirs.ID))

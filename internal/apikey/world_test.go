@@ -127,7 +127,7 @@ func (w *world) createKey(n NewKey) (Key, string) {
 
 func (w *world) createOwned(user, name string, scopes ...string) (Key, string) {
 	w.t.Helper()
-	k, text, err := w.keys.CreateOwned(w.t.Context(), user, NewOwned{Name: name, Scopes: scopes})
+	k, text, err := w.keys.CreateOwned(w.t.Context(), nil, user, NewOwned{Name: name, Scopes: scopes})
 	if err != nil {
 		w.t.Fatalf("CreateOwned(%q, %q): %v", user, name, err)
 	}

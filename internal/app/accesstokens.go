@@ -5,6 +5,7 @@ import (
 
 	"sallyport.dev/internal/control"
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/problem"
 )
 
 // accessTokens tells control of the access tokens of the zone's own provider:
@@ -15,6 +16,9 @@ type accessTokens struct{ credentials *credentials }
 // token of another issuer or an inside token is none.
 func (a accessTokens) AccessToken(ctx context.Context, value string) (control.AccessToken, error) {
 	p, _, err := a.credentials.resolveToken(ctx, value)
+	if err == nil && p.StepUp { // as at the door
+		err = problem.New(problem.AuthStepUp, nil)
+	}
 	if err != nil {
 		return control.AccessToken{}, err
 	}

@@ -54,7 +54,7 @@ func (s *system) openAccounts(ctx context.Context, _ Options) (err error) {
 	if err := s.openMail(); err != nil {
 		return err
 	}
-	if s.accounts.broker, err = s.newBroker(s.zone()); err != nil {
+	if s.accounts.broker, err = s.newBroker(ctx, s.zone()); err != nil {
 		return err
 	}
 	if err := s.openOpenID(ctx); err != nil {
@@ -65,7 +65,7 @@ func (s *system) openAccounts(ctx context.Context, _ Options) (err error) {
 		return err
 	}
 	s.accounts.current.Store(s.identity)
-	s.creds = &credentials{sessions: s.sessions, identity: s.identity, keys: s.apiKeys, openID: s.openID, clock: s.clock}
+	s.creds = &credentials{sessions: s.sessions, identity: s.accounts.current.Load, keys: s.apiKeys, openID: s.openID, clock: s.clock}
 	issuers, err := s.newIssuers(s.zone())
 	if err != nil {
 		return err
@@ -174,14 +174,14 @@ func (s *system) accountsOf(ctx context.Context, z *zone.Zone) (*factor.Factors,
 	if err != nil {
 		return nil, nil, err
 	}
-	others, err := s.newBroker(z)
+	others, err := s.newBroker(ctx, z)
 	return factors, others, err
 }
 
 // newBroker makes what knows the other providers of a map.
-func (s *system) newBroker(z *zone.Zone) (*broker.Broker, error) {
-	return broker.New(broker.Config{
-		Providers: z.Identity.Providers, Base: z.Identity.URL, DB: s.db, Secret: readSecret,
+func (s *system) newBroker(ctx context.Context, z *zone.Zone) (*broker.Broker, error) {
+	return broker.New(ctx, broker.Config{
+		Providers: z.Identity.Providers, Base: z.Identity.URL, DB: s.db, Root: s.root, Secret: readSecret,
 		Clock: s.clock, Log: s.log, Before: s.accounts.broker,
 	})
 }

@@ -18,7 +18,8 @@ type User struct {
 	Verified bool     `json:"verified"` // somebody has shown, or an administrator vouched, that the address is theirs
 	Disabled bool     `json:"disabled"`
 	Created  string   `json:"created"`
-	Deleting string   `json:"deleting"` // when it is to be deleted; empty: it is not
+	Deleting string   `json:"deleting"`          // when it is to be deleted; empty: it is not
+	Invited  string   `json:"invited,omitempty"` // until when somebody is invited who has no account yet, nor an id
 }
 
 // Users is one page of GET /v1/users.

@@ -22,7 +22,7 @@ import (
 // service: it is the only place that knows both sessions and accounts.
 type credentials struct {
 	sessions *session.Sessions
-	identity *identity.Identity
+	identity func() *identity.Identity // of the map in force
 	keys     *apikey.Keys
 	openID   *oauth.Provider
 	issuers  atomic.Pointer[bearer.Issuers] // of the map in force; others than this zone
@@ -40,7 +40,7 @@ func (c *credentials) Authenticate(ctx context.Context, cred gateway.Credential)
 		if err != nil {
 			return policy.Principal{}, time.Time{}, err
 		}
-		p, err := c.identity.Principal(ctx, s.User)
+		p, err := c.identity().Principal(ctx, s.User, s.Reached)
 		if err != nil {
 			return policy.Principal{}, time.Time{}, err
 		}
@@ -73,7 +73,7 @@ func (c *credentials) Authenticate(ctx context.Context, cred gateway.Credential)
 // exchange is the token service: it mints on sight of the outside credential
 // itself, so that whoever asks cannot name a user.
 type exchange struct {
-	credentials *remembered
+	credentials seen
 	minter      *token.Minter
 }
 
@@ -84,6 +84,9 @@ func (e *exchange) Exchange(ctx context.Context, cred gateway.Credential, _ *pol
 	subject := token.Subject{Subject: policy.AnonymousSubject, Listener: listener, Method: "none", Transaction: transaction}
 	if cred.Kind != gateway.NoCredential {
 		p, err := e.credentials.Authenticate(ctx, cred)
+		if err == nil && p.StepUp { // the door has refused it already
+			err = problem.New(problem.AuthStepUp, nil)
+		}
 		if err != nil {
 			return "", time.Time{}, err
 		}

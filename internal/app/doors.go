@@ -11,6 +11,7 @@ import (
 	"sallyport.dev/internal/gateway"
 	"sallyport.dev/internal/identity"
 	"sallyport.dev/internal/pki"
+	"sallyport.dev/internal/recall"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/token"
@@ -29,7 +30,7 @@ func (s *system) openGateway(ctx context.Context, _ Options) error {
 		return err
 	}
 	s.startCertificates(s.certificates)
-	s.seen = newRemembered(s.creds, s.clock, s.fresh)
+	s.seen = seen{s.creds, recall.New(isAbout, s.clock, s.fresh)}
 	source, err := s.newIdentity(ctx, svid.GatewayName)
 	if err != nil {
 		return err
@@ -50,7 +51,8 @@ func (s *system) openGateway(ctx context.Context, _ Options) error {
 
 // forget tells token service and outer door of a revocation, before the revocation is answered.
 func (s *system) forget(r store.Revocation) {
-	s.seen.forget(r) // first: the gateway asks it
+	s.seen.Forget(r) // first: the gateway asks it
+	s.introspected.Forget(r)
 	switch r.Kind {
 	case store.KindCredential:
 		s.gateway.Forget(r.Credential)

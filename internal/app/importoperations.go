@@ -18,6 +18,20 @@ type Invitation struct {
 	Roles []string `json:"roles"`
 }
 
+// OpenInvitation is one of GET /v1/invitations.
+type OpenInvitation struct {
+	Email   string   `json:"email"`
+	Roles   []string `json:"roles"`
+	Created string   `json:"created"`
+	Expires string   `json:"expires"`
+}
+
+// Invitations is one page of GET /v1/invitations.
+type Invitations struct {
+	Invitations []OpenInvitation `json:"invitations"`
+	Next        string           `json:"next,omitempty"` // the parameter after of the next page; empty at the end
+}
+
 // Imported is the answer of POST /v1/users/import. The body is the file; the query
 // says format (csv, json), dry_run and skip_invalid (true).
 type Imported struct {
@@ -37,6 +51,7 @@ type ImportFault struct {
 // importRoutes are how users come in by letters and files.
 func (a *administration) importRoutes(s *adminSocket) {
 	s.handle("POST /v1/invitations", a.invite)
+	s.handle("GET /v1/invitations", a.listInvitations)
 	s.handleSized("POST /v1/users/import", maxImport, a.importUsers)
 }
 
@@ -46,6 +61,23 @@ func (a *administration) invite(ctx context.Context, r *http.Request) (any, erro
 		return nil, err
 	}
 	return nil, a.identity().Invite(ctx, in.Email, in.Roles)
+}
+
+// listInvitations answers with a page of open invitations, in the order of their
+// addresses.
+func (a *administration) listInvitations(ctx context.Context, r *http.Request) (any, error) {
+	open, err := a.identity().Invitations(ctx, r.URL.Query().Get("after"), pageSize)
+	if err != nil {
+		return nil, err
+	}
+	page := Invitations{Invitations: make([]OpenInvitation, 0, len(open))}
+	for _, i := range open {
+		page.Invitations = append(page.Invitations, OpenInvitation{Email: i.Email, Roles: i.Roles, Created: stamp(i.Created), Expires: stamp(i.Expires)})
+	}
+	if len(open) == pageSize {
+		page.Next = open[pageSize-1].Email
+	}
+	return page, nil
 }
 
 func (a *administration) importUsers(ctx context.Context, r *http.Request) (any, error) {

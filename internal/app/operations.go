@@ -27,7 +27,8 @@ func (a *administration) routes(s *adminSocket) {
 	s.handle("POST /v1/bootstrap", a.bootstrap)
 	s.handle("POST /v1/users", a.addUser)
 	s.handle("GET /v1/users", a.listUsers)
-	s.handle("DELETE /v1/users/{user}", a.onUser(func(ctx context.Context, user string) error { return a.identity().DeleteUser(ctx, user) }))
+	s.handle("DELETE /v1/users/{user}", a.removeUser)
+	s.handle("DELETE /v1/users/{user}/factors", a.onUser(func(ctx context.Context, user string) error { return a.identity().ResetFactors(ctx, user) }))
 	s.handle("PUT /v1/users/{user}/password", a.setPassword)
 	s.handle("POST /v1/users/{user}/disable", a.onUser(func(ctx context.Context, user string) error { return a.identity().SetDisabled(ctx, user, true) }))
 	s.handle("POST /v1/users/{user}/enable", a.onUser(func(ctx context.Context, user string) error { return a.identity().SetDisabled(ctx, user, false) }))
@@ -89,6 +90,21 @@ func (a *administration) onUser(do func(ctx context.Context, user string) error)
 		}
 		return nil, do(ctx, u.ID)
 	}
+}
+
+// removeUser removes a user, or withdraws the open invitation of who is none yet.
+func (a *administration) removeUser(ctx context.Context, r *http.Request) (any, error) {
+	u, err := a.user(ctx, r)
+	if problem.ReasonOf(err) == problem.AccountUnknown {
+		if err = a.identity().Withdraw(ctx, r.PathValue("user")); problem.ReasonOf(err) == problem.AccountUnknown {
+			err = problem.WithDetail(problem.AccountUnknown, "no user has this e-mail address or id, nor is there an open invitation")
+		}
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.identity().DeleteUser(ctx, u.ID)
 }
 
 func (a *administration) setPassword(ctx context.Context, r *http.Request) (any, error) {

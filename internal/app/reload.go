@@ -243,11 +243,18 @@ func (s *system) replace(ctx context.Context, z *zone.Zone, o Options) error {
 		}
 	}
 	before := s.zone()
-	s.current.Store(z)                                                                                                                     // last: what status tells is in force
-	if !slices.Equal(apikey.UserScopes(before), apikey.UserScopes(z)) || !reflect.DeepEqual(before.Identity.Clients, z.Identity.Clients) { // what keys and tokens may is remembered by the map before
+	s.current.Store(z) // last: what status tells is in force
+	if changesRights(before, z) {
 		s.forget(store.Revocation{Kind: store.KindAll})
 	}
 	return nil
+}
+
+// changesRights says whether another map changes what is remembered of principals:
+// what keys and tokens may, and whether a session of one factor is enough.
+func changesRights(before, z *zone.Zone) bool {
+	return before.Identity.MFARequired != z.Identity.MFARequired || !slices.Equal(apikey.UserScopes(before), apikey.UserScopes(z)) ||
+		!reflect.DeepEqual(before.Identity.Clients, z.Identity.Clients)
 }
 
 // needsRestart refuses what this process cannot change while it runs. open is its

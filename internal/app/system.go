@@ -24,6 +24,7 @@ import (
 	"sallyport.dev/internal/oauth"
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/pki"
+	"sallyport.dev/internal/recall"
 	"sallyport.dev/internal/session"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/internal/token"
@@ -53,14 +54,16 @@ type system struct {
 	openID   *oauth.Provider
 	apiKeys  *apikey.Keys
 	creds    *credentials
-	seen     *remembered // what the token service has looked up
-	minter   *token.Minter
-	joins    *join.Tokens
-	control  *innerSide // nil: the zone has no control listener
-	metrics  *obs.Metrics
-	gateway  *gateway.Gateway
-	doors    map[string]net.Listener // by name of the outside listener, as they were opened
-	draining atomic.Bool             // told to stop, or a part has failed
+	seen     seen // what the token service has looked up
+
+	introspected *recall.Memory[oauth.Resolved]
+	minter       *token.Minter
+	joins        *join.Tokens
+	control      *innerSide // nil: the zone has no control listener
+	metrics      *obs.Metrics
+	gateway      *gateway.Gateway
+	doors        map[string]net.Listener // by name of the outside listener, as they were opened
+	draining     atomic.Bool             // told to stop, or a part has failed
 
 	certificates map[string]*certificate // by name of the outside listener
 	stopIssuers  func()

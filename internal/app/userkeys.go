@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/ed25519"
 	"time"
 
 	"sallyport.dev/internal/apikey"
@@ -38,13 +39,13 @@ func (k userKeys) ListKeys(ctx context.Context, user string) ([]identity.Key, er
 	return keys, nil
 }
 
-func (k userKeys) CreateKey(ctx context.Context, user string, n identity.NewKey) (identity.Key, obs.Secret, error) {
-	made, secret, err := k.CreateOwned(ctx, user, apikey.NewOwned{Name: n.Name, Scopes: n.Scopes, Addresses: n.Addresses, Life: n.Life})
+func (k userKeys) CreateKey(ctx context.Context, tx *store.Tx, user string, n identity.NewKey) (identity.Key, obs.Secret, error) {
+	made, secret, err := k.CreateOwned(ctx, tx, user, apikey.NewOwned{Name: n.Name, Scopes: n.Scopes, Addresses: n.Addresses, Life: n.Life})
 	return keyOfUser(made), secret, err
 }
 
-func (k userKeys) RotateKey(ctx context.Context, user, id string) (identity.Key, obs.Secret, error) {
-	made, secret, err := k.RotateOwned(ctx, user, id, keyOverlap, 0)
+func (k userKeys) RotateKey(ctx context.Context, tx *store.Tx, user, id string) (identity.Key, obs.Secret, error) {
+	made, secret, err := k.RotateOwned(ctx, tx, user, id, keyOverlap, 0)
 	return keyOfUser(made), secret, err
 }
 
@@ -52,29 +53,31 @@ func (k userKeys) RevokeKey(ctx context.Context, user, id string) error {
 	return k.RevokeOwned(ctx, user, id)
 }
 
-func (k userKeys) AddSigningKey(ctx context.Context, user, id, algorithm, public string) (identity.SigningKey, obs.Secret, error) {
+func (k userKeys) AddSigningKey(ctx context.Context, tx *store.Tx, user, id, algorithm, public string) (identity.Key, identity.SigningKey, obs.Secret, error) {
+	var made apikey.SigningKey
+	var secret obs.Secret
+	var err error
 	switch apikey.Algorithm(algorithm) {
 	case apikey.Ed25519:
-		key, err := apikey.ParsePublicKey(public)
-		if err != nil {
-			return identity.SigningKey{}, "", problem.WithDetail(problem.AccountInvalid, "public_key: not an Ed25519 public key in PEM, JWK or base64")
+		var key ed25519.PublicKey
+		if key, err = apikey.ParsePublicKey(public); err != nil {
+			return identity.Key{}, identity.SigningKey{}, "", problem.WithDetail(problem.AccountInvalid, "public_key: not an Ed25519 public key in PEM, JWK or base64")
 		}
-		made, err := k.AddOwnedSigning(ctx, user, id, key, time.Time{})
-		return signingOfUser(made), "", err
+		made, err = k.AddOwnedSigning(ctx, tx, user, id, key, time.Time{})
 	case apikey.HMACSHA256:
-		made, secret, err := k.NewOwnedHMAC(ctx, user, id, time.Time{})
-		return signingOfUser(made), secret, err
+		made, secret, err = k.NewOwnedHMAC(ctx, tx, user, id, time.Time{})
+	default:
+		err = problem.WithDetail(problem.AccountInvalid, "algorithm: want ed25519 or hmac-sha256")
 	}
-	return identity.SigningKey{}, "", problem.WithDetail(problem.AccountInvalid, "algorithm: want ed25519 or hmac-sha256")
+	return keyOfUser(made.Key), signingOfUser(made), secret, err
 }
 
 func (k userKeys) RemoveSigningKey(ctx context.Context, user, id, signing string) error {
 	return k.RemoveOwnedSigning(ctx, user, id, signing)
 }
 
-func (k userKeys) EndKeys(ctx context.Context, tx *store.Tx, user string) error {
-	_, err := k.EndOwned(ctx, tx, user)
-	return err
+func (k userKeys) EndKeys(ctx context.Context, tx *store.Tx, user string) (int, error) {
+	return k.EndOwned(ctx, tx, user)
 }
 
 func (k userKeys) DeleteKeys(ctx context.Context, tx *store.Tx, user string) error {
@@ -103,4 +106,8 @@ func (g userGrants) Grants(ctx context.Context, user string) ([]identity.Grant, 
 		grants = append(grants, identity.Grant(one))
 	}
 	return grants, err
+}
+
+func (g userGrants) EndGrants(ctx context.Context, tx *store.Tx, user string) (int, error) {
+	return g.EndClientsTx(ctx, tx, user)
 }

@@ -24,7 +24,7 @@ func TestKeysOfUsers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, err := s.apiKeys.CreateOwned(t.Context(), ada.ID, apikey.NewOwned{Name: "laptop", Scopes: []string{"a.r"}})
+	_, text, err := s.apiKeys.CreateOwned(t.Context(), nil, ada.ID, apikey.NewOwned{Name: "laptop", Scopes: []string{"a.r"}})
 	if err != nil {
 		t.Fatal(err)
 	}

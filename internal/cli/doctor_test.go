@@ -12,6 +12,7 @@ import (
 
 	"sallyport.dev/internal/app"
 	"sallyport.dev/internal/doctor"
+	"sallyport.dev/internal/mail/mailtest"
 	"sallyport.dev/internal/problem"
 )
 
@@ -22,19 +23,26 @@ func examined(t *testing.T, want int, args ...string) map[string]string {
 	if code != want {
 		t.Errorf("%v: exit code %d, want %d: %s", args, code, want, stderr)
 	}
-	var r struct {
-		Fail     int
-		Findings []struct{ Part, Name, State, Found string }
-	}
+	var r doctorReport
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatalf("%v: %v: %s", args, err, stdout)
 	}
+	if (r.Fail > 0) != (want == exitNo) {
+		t.Errorf("%v: %d fail with exit code %d", args, r.Fail, want)
+	}
+	return r.list()
+}
+
+type doctorReport struct {
+	Fail     int
+	Findings []struct{ Part, Name, State, Found string }
+}
+
+// list is the findings by part/name.
+func (r *doctorReport) list() map[string]string {
 	list := map[string]string{}
 	for _, f := range r.Findings {
 		list[f.Part+"/"+f.Name] = f.State + ": " + f.Found
-	}
-	if (r.Fail > 0) != (want == exitNo) {
-		t.Errorf("%v: %d fail with exit code %d", args, r.Fail, want)
 	}
 	return list
 }
@@ -91,13 +99,59 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// TestDoctorTriesMail: the mail server is asked as the zone would, gets no letter,
+// and its password is nowhere shown.
+func TestDoctorTriesMail(t *testing.T) {
+	server := mailtest.StartSTARTTLS(t)
+	clear := mailtest.Start(t)
+	for _, c := range []struct{ name, url, want string }{
+		{"of this host", clear.URL(), "ok: 127.0.0.1:"},
+		{"an authority that nobody knows", server.URL(), "fail: 127.0.0.1:"},
+		{"nobody there", "smtps://me:geheim@127.0.0.1:1", "fail: 127.0.0.1:1: "},
+		{"no url", "mail.example:587 geheim", "fail: identity.mail.smtp: the url "},
+	} {
+		dir := t.TempDir()
+		for file, text := range map[string]string{
+			"smtp.url":  c.url,
+			"zone.yaml": "zone: shop.example\nlisteners: {public: {address: 127.0.0.1:0}}\nidentity: {listener: public, mail: {smtp: {file: smtp.url}, from: no-reply@shop.example}}\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, stdout, stderr := run("doctor", filepath.Join(dir, "zone.yaml"), "--data", filepath.Join(dir, "data"), "--format", "json")
+		var r doctorReport
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+			t.Fatalf("%s: %v: %s%s", c.name, err, stdout, stderr)
+		}
+		if got := r.list()["mail/smtp server"]; !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+		for _, secret := range []string{"geheim", mailtest.User, "rd?", "rd%3F"} {
+			if strings.Contains(stdout+stderr, secret) {
+				t.Errorf("%s: %q is shown: %s", c.name, secret, stdout)
+			}
+		}
+	}
+	if n := len(server.Messages()) + len(clear.Messages()); n != 0 || clear.Connections() != 1 {
+		t.Errorf("%d letters, %d connections", n, clear.Connections())
+	}
+}
+
 // TestRunningOf: a certificate that is not there counts as ended.
 func TestRunningOf(t *testing.T) {
 	r := runningOf(&app.Status{
 		PID: 5, Ready: true, Map: app.MapStatus{Refusal: "why"}, Listeners: []app.ListenerStatus{{Name: "public", Address: "a"}},
 		Certificates: []app.CertificateStatus{{Name: "good", Until: "2036-01-01T00:00:00Z"}, {Name: "bad", Error: "x"}},
 		Services:     []app.ServiceStatus{{Name: "s", Instances: 2, Healthy: 1}},
+		Mail:         &app.MailStatus{Waiting: 3, Limit: 9, Oldest: "2026-11-22T12:00:00Z", GivenUp: 4, Failure: "how"},
 	})
+	if m := r.Mail; m == nil || m.Waiting != 3 || m.Limit != 9 || m.Oldest.Hour() != 12 || m.GivenUp != 4 || m.Failure != "how" || !m.Failing.IsZero() {
+		t.Errorf("mail: %+v", m)
+	}
+	if none := runningOf(&app.Status{}); none.Mail != nil {
+		t.Errorf("no mail: %+v", none.Mail)
+	}
 	if r.PID != 5 || !r.Ready || r.Refused != "why" || r.Listeners["public"] != "a" || r.Services[0] != (doctor.Service{Name: "s", Instances: 2, Healthy: 1}) ||
 		r.Ends[0].End.Year() != 2036 || r.Ends[1].End.After(time.Unix(0, 0)) {
 		t.Errorf("got %+v", r)

@@ -18,7 +18,9 @@ const wholeStatus = `{"ready":false,"not_ready":["store"],"zone":"shop.example",
 "certificates":[{"name":"root","until":"2036-01-01T00:00:00Z"},{"name":"identity of gateway","error":"inside.unavailable"}],
 "listeners":[{"name":"public","address":"127.0.0.1:8443"}],
 "services":[{"name":"catalog","instances":2,"healthy":1,"inner_door":"embedded","guard":{"seen":"2026-11-22T13:59:58Z","current":false}},{"name":"plain","instances":1,"healthy":1}],
-"exports":[{"exporter":"otlp","signal":"logs","sent":5,"failures":1,"dropped":2,"waiting":3}],"notices":3}`
+"exports":[{"exporter":"otlp","signal":"logs","sent":5,"failures":1,"dropped":2,"waiting":3}],
+"mail":{"waiting":3,"limit":100000,"oldest":"2026-11-22T12:00:00Z","cause":"450 4.2.0","given_up":12,"causes":[{"cause":"expired","letters":10},{"cause":"550 5.1.1","letters":2}],
+"failing_at":"2026-11-22T13:30:00Z","failure":"the server answered 535 to our user and password"},"notices":3}`
 
 // TestStatusText: each part has its line, with what is wrong in it.
 func TestStatusText(t *testing.T) {
@@ -43,6 +45,9 @@ func TestStatusText(t *testing.T) {
 		`^service +catalog +1 of 2 instances reachable, inner door: embedded, seen 2026-11-22T13:59:58Z with an older map$`,
 		`^service +plain +1 of 1 instances reachable$`,
 		`^export +otlp logs +5 sent, 3 waiting, 2 dropped, 1 failures$`,
+		`^mail +3 waiting +of 100000 at most; the oldest since 2026-11-22T12:00:00Z, last answer: 450 4.2.0$`,
+		`^mail server +fails +since 2026-11-22T13:30:00Z: the server answered 535 to our user and password$`,
+		`^mail given up +12 +of the last 30 days: 10 expired; 2 550 5.1.1$`,
 		`^notices +3 +sallyport check zone.yaml$`,
 	} {
 		if !regexp.MustCompile("(?m)" + line).MatchString(stdout) {
@@ -55,6 +60,19 @@ func TestStatusText(t *testing.T) {
 	}
 	if _, stdout, _ := run("status", "--data", good, "--format", "json"); !strings.Contains(stdout, `"inside_keys":{"signing":"k1","published":2}`) {
 		t.Errorf("json: %s", stdout)
+	}
+}
+
+// TestStatusMail: a zone without mail has no line of it, and one whose letters all
+// went has one.
+func TestStatusMail(t *testing.T) {
+	for mail, want := range map[string]string{
+		``: ``, `,"mail":{"waiting":0,"limit":9,"given_up":0}`: "mail +0 waiting +of 9 at most\n", `,"mail":{"error":"store"}`: "mail +unknown +no answer of: store\n",
+	} {
+		_, stdout, _ := run("status", "--data", fakeZone(t, answering(200, `{"ready":true`+mail+`}`)))
+		if (mail == "") == strings.Contains(stdout, "mail") || !regexp.MustCompile(want).MatchString(stdout) || strings.Count(stdout, "mail") > 1 {
+			t.Errorf("%s: want %q in\n%s", mail, want, stdout)
+		}
 	}
 }
 

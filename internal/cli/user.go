@@ -18,11 +18,12 @@ type userCmd struct {
 	Add       userAddCmd       `cmd:"" help:"Add a verified user."`
 	Invite    userInviteCmd    `cmd:"" help:"Send somebody the letter with which they make an account."`
 	Import    userImportCmd    `cmd:"" help:"Add the users of another system, with their password hashes: exit 1 when a row cannot be taken."`
-	List      userListCmd      `cmd:"" help:"List the users."`
-	Password  userPasswordCmd  `cmd:"" help:"Set a user's password; ends the user's sessions."`
+	List      userListCmd      `cmd:"" help:"List the users, then who is invited."`
+	Password  userPasswordCmd  `cmd:"" help:"Set a user's password; ends the user's sessions, API keys and what programs were granted."`
+	Factors   userFactorsCmd   `cmd:"" name:"reset-factors" help:"Remove all second factors of a user who lost them; ends the user's sessions. The next login asks for a longer password, if theirs is too short to stand alone."`
 	Disable   userDisableCmd   `cmd:"" help:"Disable a user; ends the user's sessions."`
 	Enable    userEnableCmd    `cmd:"" help:"Enable a user again."`
-	Remove    userRemoveCmd    `cmd:"" help:"Remove a user; ends the user's sessions."`
+	Remove    userRemoveCmd    `cmd:"" help:"Remove a user, with sessions and keys; or withdraw an open invitation."`
 }
 
 // passwordFlag reads a password from a file, so that it stands in no argument list.
@@ -129,11 +130,18 @@ func (c *userListCmd) Run(e *env) error {
 			break
 		}
 	}
+	invited, err := invitations(e, admin)
+	if err != nil {
+		return err
+	}
+	users = append(users, invited...)
 	return c.print(e, users, func(w io.Writer) {
 		fmt.Fprintln(w, "ID\tEMAIL\tROLES\tSTATE\tCREATED")
 		for _, u := range users {
 			state := "enabled"
 			switch {
+			case u.Invited != "":
+				u.ID, state = "-", "invited"
 			case u.Disabled:
 				state = "disabled"
 			case u.Deleting != "":
@@ -144,6 +152,23 @@ func (c *userListCmd) Run(e *env) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.ID, u.Email, strings.Join(u.Roles, ","), state, u.Created)
 		}
 	})
+}
+
+// invitations are the open ones, as users who have no id yet.
+func invitations(e *env, admin *client) (list []app.User, err error) {
+	for page := (app.Invitations{}); ; {
+		query := url.Values{"after": {page.Next}}
+		page = app.Invitations{}
+		if err := admin.ask(e.ctx, "GET", "/v1/invitations", query, nil, &page); err != nil {
+			return nil, err
+		}
+		for _, i := range page.Invitations {
+			list = append(list, app.User{Email: i.Email, Roles: i.Roles, Created: i.Created, Invited: i.Expires})
+		}
+		if page.Next == "" {
+			return list, nil
+		}
+	}
 }
 
 type userPasswordCmd struct {
@@ -178,9 +203,18 @@ func (c *userEnableCmd) Run(e *env) error {
 	return c.onUser(e, "POST", c.User, "/enable", nil)
 }
 
-type userRemoveCmd struct {
+type userFactorsCmd struct {
 	dataFlag
 	User string `arg:"" help:"E-mail or id."`
+}
+
+func (c *userFactorsCmd) Run(e *env) error {
+	return c.onUser(e, "DELETE", c.User, "/factors", nil)
+}
+
+type userRemoveCmd struct {
+	dataFlag
+	User string `arg:"" help:"E-mail or id; of an invitation the e-mail."`
 }
 
 func (c *userRemoveCmd) Run(e *env) error {

@@ -38,7 +38,9 @@ func authenticateStage(g *Gateway, t *trip) problem.Reason {
 	if reason == problem.OK && cred.Kind != NoCredential {
 		reason = g.authenticate(t)
 	}
-	if reason != problem.OK && t.staleCookie(reason) {
+	// Whose login lacks its second factor is a stranger where strangers are taken.
+	lacks := reason == problem.OK && t.entry.principal.StepUp && t.route.local == nil && t.route.Allow&zone.AllowAnonymous != 0
+	if lacks || reason != problem.OK && t.staleCookie(reason) {
 		reason = g.dropCookie(t)
 	}
 	t.principal = t.entry.principal
@@ -185,7 +187,7 @@ func (g *Gateway) challenge(t *trip, reason problem.Reason) {
 		if t.route == nil || t.route.Route == nil {
 			break
 		}
-		if t.route.MFA {
+		if t.route.MFA || t.principal != nil && t.principal.StepUp {
 			value += `, acr_values="2"`
 		}
 		if t.route.MaxAge > 0 {

@@ -15,10 +15,7 @@ import (
 // The principal comes first: what a route takes is no business of those who may
 // not call it.
 func authorizeStage(g *Gateway, t *trip) problem.Reason {
-	if reason := policy.Authorize(t.route.Route, t.principal); reason != problem.OK {
-		return reason
-	}
-	if reason := policy.Recent(t.route.Route, t.principal, g.clock()); reason != problem.OK {
+	if reason := g.admits(t.route, t.principal); reason != problem.OK {
 		return reason
 	}
 	if t.route.Signed {
@@ -39,6 +36,19 @@ func authorizeStage(g *Gateway, t *trip) problem.Reason {
 		return openGRPC(t)
 	}
 	return problem.OK
+}
+
+// admits judges a principal by a route: also while a stream is open. A login that
+// lacks its second factor reaches local routes alone, which judge it themselves:
+// they are the way to that.
+func (g *Gateway) admits(rt *route, p *policy.Principal) problem.Reason {
+	if reason := policy.Authorize(rt.Route, p); reason != problem.OK {
+		return reason
+	}
+	if p.StepUp && rt.local == nil {
+		return problem.AuthStepUp
+	}
+	return policy.Recent(rt.Route, p, g.clock())
 }
 
 // checkParams checks the values of a path and of a raw query.

@@ -3,7 +3,6 @@ package gateway
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 
 	"sallyport.dev/internal/dpop"
 	"sallyport.dev/internal/policy"
@@ -16,8 +15,6 @@ const (
 	headerNonce = "Dpop-Nonce"
 )
 
-var errBinding = errors.New("the credential is bound otherwise than it was sent")
-
 // possession asks of a credential that is bound to a key whether the sender of this
 // very request holds it. It is asked at every request: what is remembered says only
 // what the credential is bound to.
@@ -29,8 +26,7 @@ func (g *Gateway) possession(t *trip, p *policy.Principal) problem.Reason {
 	case p.Bound.JKT == "" && t.cred.Kind != DPoPCredential:
 		return problem.OK
 	case p.Bound.JKT == "" || t.cred.Kind != DPoPCredential: // a stolen token must not do without its proof
-		t.cause = errBinding
-		return problem.AuthInvalid
+		return problem.AuthInvalid // the record says so: it is the client's fault, not ours
 	}
 	return g.proven(t, p.Bound.JKT)
 }

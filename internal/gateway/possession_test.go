@@ -134,6 +134,9 @@ func TestPossession(t *testing.T) {
 			}
 		}
 	}
+	if strings.Contains(d.log.String(), "ERROR") { // a client's fault is none of ours
+		t.Errorf("logged: %s", d.log)
+	}
 	for _, r := range d.service.all() {
 		if r.header.Get("Authorization") != "" || r.header.Get("DPoP") != "" {
 			t.Errorf("the service was shown the credential: %v", r.header)

@@ -79,3 +79,47 @@ func TestRawLocal(t *testing.T) {
 		t.Errorf("another local route saw %v", seen)
 	}
 }
+
+// TestLackingFactor: a login that lacks a factor which the zone wants by now reaches
+// local routes alone, which are the way to it; where strangers are taken it is one.
+func TestLackingFactor(t *testing.T) {
+	seen := make(chan *policy.Principal, 1)
+	d := openDoor(t, []*zone.Route{
+		{Method: "GET", Path: "/orders", Allow: zone.AllowUser},
+		{Method: "GET", Path: "/shop", Allow: zone.AllowUser | zone.AllowAnonymous},
+		{Method: "GET", Path: "/desk", Allow: zone.AllowUser | zone.AllowAnonymous, Roles: []string{"support"}},
+	}, func(c *Config) {
+		c.Locals = []Local{{Listener: "public", Service: "identity", Method: "GET", Path: "/auth/step-up", Allow: zone.AllowAnonymous | zone.AllowUser,
+			Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- policy.PrincipalFrom(r.Context()) })}}
+	})
+	now := time.Now()
+	d.auth.set("sps_one", policy.Principal{Kind: policy.User, Subject: "ada", Roles: []string{"support"}, Level: 1, AuthTime: now, StepUp: true})
+	d.auth.set("sps_two", policy.Principal{Kind: policy.User, Subject: "ada", Roles: []string{"support"}, Level: 2, AuthTime: now})
+	h := d.client(false)
+	for _, c := range []struct {
+		path, token string
+		want        problem.Reason
+		principal   string // in the record
+	}{
+		{"/orders", "sps_two", problem.OK, "ada"},
+		{"/orders", "sps_one", problem.AuthStepUp, "ada"},
+		{"/shop", "sps_two", problem.OK, "ada"},
+		{"/shop", "sps_one", problem.OK, policy.AnonymousSubject},
+		{"/desk", "sps_two", problem.OK, "ada"},
+		{"/desk", "sps_one", problem.AuthMissing, policy.AnonymousSubject},
+	} {
+		got := d.do(h, "GET", c.path, "", "Authorization: Bearer "+c.token)
+		if last := d.last(); got.status != c.want.Status() || last.Reason != c.want.Code() || last.Principal != c.principal {
+			t.Errorf("%s with %s: %d, record %s of %q; want %s of %q", c.path, c.token, got.status, last.Reason, last.Principal, c.want.Code(), c.principal)
+		}
+		if challenge := got.header.Get("WWW-Authenticate"); c.want == problem.AuthStepUp && !strings.Contains(challenge, `acr_values="2"`) {
+			t.Errorf("challenge %q, want two factors", challenge)
+		}
+	}
+	if got := d.do(h, "GET", "/auth/step-up", "", "Authorization: Bearer sps_one"); got.status != 200 {
+		t.Fatalf("the way to the second factor: %d", got.status)
+	}
+	if p := <-seen; p.Subject != "ada" || !p.StepUp {
+		t.Errorf("the handler saw %+v", p)
+	}
+}

@@ -138,10 +138,7 @@ func (g *Gateway) stillMay(ctx context.Context, t *trip) problem.Reason {
 			return r
 		}
 	}
-	if r := policy.Authorize(rt.Route, p); r != problem.OK {
-		return r
-	}
-	if r := policy.Recent(rt.Route, p, g.clock()); r != problem.OK {
+	if r := g.admits(rt, p); r != problem.OK {
 		return r
 	}
 	if rt.Signed && !t.route.Signed { // since the map changed: nobody has signed this

@@ -34,6 +34,10 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 			a.set(rootToken, policy.Principal{Kind: policy.User, Subject: "root", Level: 1})
 			g.ForgetSubject("root")
 		}, "access.role", time.Minute + vigilTime},
+		{"a factor is asked for", func(g *Gateway, a *fakeAuth) {
+			a.set(rootToken, policy.Principal{Kind: policy.User, Subject: "root", Roles: []string{"admin"}, Level: 1, AuthTime: time.Now(), StepUp: true})
+			g.ForgetAll()
+		}, "auth.step_up", time.Minute + vigilTime},
 		{"accounts unreachable", func(g *Gateway, a *fakeAuth) {
 			a.fail(errTest)
 			g.Forget(hashOf(rootToken))
@@ -60,7 +64,7 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 				})
 				rt := sseRoute()
 				rt.Allow, rt.Roles, rt.MaxAge = zone.AllowUser, []string{"admin"}, 12*time.Minute
-				if c.reason == "auth.step_up" {
+				if c.name == "login grows old" {
 					rt.MaxAge = 5 * time.Minute
 				}
 				g, kept := pipedGateway(t, s, dial, rt)

@@ -21,7 +21,7 @@ func (w *world) full() (u User, secrets map[string]string) {
 	for i, c := range w.giveCodes(u.ID) {
 		secrets["code "+string(rune('a'+i))] = c
 	}
-	_, key, err := w.id.keys.CreateKey(w.t.Context(), u.ID, NewKey{Name: "nightly", Scopes: []string{"orders.read"}})
+	_, key, err := w.id.keys.CreateKey(w.t.Context(), nil, u.ID, NewKey{Name: "nightly", Scopes: []string{"orders.read"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func (w *world) full() (u User, secrets map[string]string) {
 	if err != nil || len(list) != 1 {
 		w.t.Fatal(err)
 	}
-	_, hmac, err := w.id.keys.AddSigningKey(w.t.Context(), u.ID, list[0].ID, "hmac-sha256", "")
+	_, _, hmac, err := w.id.keys.AddSigningKey(w.t.Context(), nil, u.ID, list[0].ID, "hmac-sha256", "")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -17,20 +17,22 @@ var (
 )
 
 // mfaPassword is POST /auth/mfa/password: a new password for one that is older than
-// the zone lets it be, before there is a session. All other steps are done by then.
+// the zone lets it be, or too short now that no factor stands beside it, before there
+// is a session. All other steps are done by then.
 func (id *Identity) mfaPassword(w http.ResponseWriter, r *http.Request) error {
 	v, kind, err := page.Decode(r, agedJSONShape, agedFormShape)
 	if err != nil {
 		return err
 	}
 	var e entry
+	short := false
 	err = id.db.view(r.Context(), func(ctx context.Context, t tx) error {
 		u, user, err := id.stepOf(ctx, t, r, v["flow"], stepPassword)
 		if err != nil {
 			return err
 		}
 		a, err := id.sameAccount(ctx, t, user, u.Version)
-		e = u.entry(a)
+		e, short = u.entry(a), u.Short
 		return err
 	})
 	if err != nil {
@@ -50,7 +52,7 @@ func (id *Identity) mfaPassword(w http.ResponseWriter, r *http.Request) error {
 				return err
 			}
 			e.account.Version++
-			if err := id.tell(ctx, t, e.account, mail.PasswordChanged, id.event(r, nil)); err != nil {
+			if err := id.tell(ctx, t, e.account, mail.PasswordChanged, id.passwordEvent(r, nil)); err != nil {
 				return err
 			}
 			o, err = id.advance(ctx, t, r, kind, e)
@@ -59,7 +61,7 @@ func (id *Identity) mfaPassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil && kind == page.Form && page.WantsPage(r) && page.Redo(err) {
 		id.pages.LogFailure(r, err)
-		again := page.Password{Flow: v["flow"], Email: e.account.Email, Expired: true, MinLength: minLength(e), Next: localPath(e.next)}
+		again := page.Password{Flow: v["flow"], Email: e.account.Email, Expired: !short, Short: short, MinLength: minLength(e), Next: localPath(e.next)}
 		return id.pages.Write(w, r, 0, again, page.RefusalOf(err))
 	}
 	if err != nil {
@@ -81,7 +83,7 @@ func (id *Identity) replaceAged(r *http.Request, e entry, p obs.Secret) (hashed,
 		return hashed{}, err
 	}
 	if same {
-		return hashed{}, problem.WithDetail(problem.AccountPassword, "this is the password that is too old; choose another")
+		return hashed{}, problem.WithDetail(problem.AccountPassword, "this is the password that is to be replaced; choose another")
 	}
 	a := e.account
 	return id.hashNew(r.Context(), p, e.level >= policy.TwoFactors, a.Email, a.Name)

@@ -33,7 +33,7 @@ func (id *Identity) arrive(w http.ResponseWriter, r *http.Request, kind page.Med
 	case stepEnroll:
 		v = page.Enroll{Flow: o.flow, Next: localPath(e.next)}
 	default:
-		v = page.Password{Flow: o.flow, Email: o.account.Email, Expired: true, MinLength: minLength(e), Next: localPath(e.next)}
+		v = page.Password{Flow: o.flow, Email: o.account.Email, Expired: !o.short, Short: o.short, MinLength: minLength(e), Next: localPath(e.next)}
 	}
 	return id.pages.Write(w, r, 0, v, nil)
 }
@@ -79,7 +79,7 @@ func (id *Identity) enter(w http.ResponseWriter, r *http.Request, kind page.Medi
 	if len(answer.Codes) > 0 {
 		return id.pages.Write(w, r, 0, page.Codes{Codes: answer.Codes, Next: next}, nil)
 	}
-	return page.Redirect(w, next)
+	return page.Follow(w, next) // it may end at a client
 }
 
 // localPath is where a page goes on to.

@@ -24,14 +24,15 @@ func (id *Identity) claimable(ctx context.Context, t tx, a account) (bool, error
 
 // claim gives an account to who showed that its address is theirs: with another
 // password, and without whatever let somebody in before.
-func (id *Identity) claim(ctx context.Context, t tx, a account, h hashed) error {
-	if err := id.forget(ctx, t, a.ID); err != nil {
-		return err
+func (id *Identity) claim(ctx context.Context, t tx, a account, h hashed) (delegates, error) {
+	ended, err := id.forget(ctx, t, a.ID)
+	if err != nil {
+		return delegates{}, err
 	}
 	if err := id.verified(ctx, t, a.ID); err != nil {
-		return err
+		return delegates{}, err
 	}
-	return id.storePassword(ctx, t, a.ID, h, "")
+	return ended, id.storePassword(ctx, t, a.ID, h, "")
 }
 
 // verified notes that the address of an account was shown to be its user's.
@@ -41,15 +42,28 @@ func (id *Identity) verified(ctx context.Context, t tx, user string) error {
 }
 
 // forget removes the ways into an account besides its password and factors: other
-// providers and API keys.
-func (id *Identity) forget(ctx context.Context, t tx, user string) error {
+// providers, API keys and programs.
+func (id *Identity) forget(ctx context.Context, t tx, user string) (delegates, error) {
 	if _, err := t.Exec(ctx, "DELETE FROM connections WHERE user_id = ?", user); err != nil {
-		return err
+		return delegates{}, err
 	}
-	if id.keys == nil {
-		return nil
+	ended, err := id.endDelegates(ctx, t, user)
+	if err != nil || id.keys == nil {
+		return ended, err
 	}
-	return id.keys.DeleteKeys(ctx, t.whole(), user)
+	return ended, id.keys.DeleteKeys(ctx, t.whole(), user)
+}
+
+// delegates are how many of what acts for a user without a session have ended.
+type delegates struct{ keys, grants int }
+
+// endDelegates ends the API keys of a user, and what programs were granted.
+func (id *Identity) endDelegates(ctx context.Context, t tx, user string) (ended delegates, err error) {
+	if ended.keys, err = id.endKeys(ctx, t, user); err != nil || id.grants == nil {
+		return ended, err
+	}
+	ended.grants, err = id.grants.EndGrants(ctx, t.whole(), user)
+	return ended, err
 }
 
 // accountByEmailTx is accountByEmail within a transaction.

@@ -39,7 +39,7 @@ func (id *Identity) fresh(r *http.Request, p *policy.Principal, a account) error
 	if err != nil {
 		return err
 	}
-	if id.clock().Sub(p.AuthTime) > freshFor || held.Any() && p.Level < policy.TwoFactors {
+	if p.StepUp || id.clock().Sub(p.AuthTime) > freshFor || held.Any() && p.Level < policy.TwoFactors {
 		return problem.New(problem.AuthStepUp, nil)
 	}
 	return nil
@@ -105,13 +105,14 @@ func (id *Identity) bump(ctx context.Context, t tx, user string) error {
 }
 
 // endAll ends all sessions of a user but one, what is under way, and what was
-// granted to programs but for what hangs on the session that is spared.
-func (id *Identity) endAll(ctx context.Context, t tx, user, except string) error {
-	if _, err := id.sessions.RevokeAllTx(ctx, t.whole(), user, except); err != nil {
-		return err
+// granted to programs but for what hangs on the session that is spared. It says how
+// many sessions that were.
+func (id *Identity) endAll(ctx context.Context, t tx, user, except string) (ended int, err error) {
+	if ended, err = id.sessions.RevokeAllTx(ctx, t.whole(), user, except); err != nil {
+		return 0, err
 	}
 	if err := id.flows.End(ctx, t.whole(), user); err != nil || id.config.Ended == nil {
-		return err
+		return ended, err
 	}
-	return id.config.Ended(ctx, t.whole(), user, except)
+	return ended, id.config.Ended(ctx, t.whole(), user, except)
 }

@@ -25,6 +25,7 @@ func (t storeTx) whole() *store.Tx { return t.Tx }
 type database interface {
 	change(ctx context.Context, fn func(context.Context, tx) error) error
 	view(ctx context.Context, fn func(context.Context, tx) error) error
+	look(ctx context.Context, fn func(context.Context, tx) error) error // one statement
 }
 
 // sqlDatabase is the store itself.
@@ -32,6 +33,10 @@ type sqlDatabase struct{ db *store.DB }
 
 func (s sqlDatabase) change(ctx context.Context, fn func(context.Context, tx) error) error {
 	return store.Refusal(ctx, s.db.Tx(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, storeTx{t}) }))
+}
+
+func (s sqlDatabase) look(ctx context.Context, fn func(context.Context, tx) error) error {
+	return store.Refusal(ctx, s.db.Look(ctx, func(ctx context.Context, t *store.Tx) error { return fn(ctx, storeTx{t}) }))
 }
 
 func (s sqlDatabase) view(ctx context.Context, fn func(context.Context, tx) error) error {

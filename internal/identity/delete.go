@@ -74,13 +74,13 @@ func (id *Identity) scheduleDelete(w http.ResponseWriter, r *http.Request) error
 			return err
 		}
 		due = store.FromMicros(at)
-		if err := id.endKeys(ctx, t, a.ID); err != nil {
+		if _, err := id.endKeys(ctx, t, a.ID); err != nil {
 			return err
 		}
 		if err := id.bump(ctx, t, a.ID); err != nil {
 			return err
 		}
-		if err := id.endAll(ctx, t, a.ID, ""); err != nil {
+		if _, err := id.endAll(ctx, t, a.ID, ""); err != nil {
 			return err
 		}
 		return id.tell(ctx, t, a, mail.DeletionScheduled, map[string]string{"due": page.Stamp(due), "link": id.config.Base + page.AccountPath})

@@ -15,7 +15,11 @@
 //     is spent, where the account was seen unchanged, and where its letter is asked
 //     for.
 //   - no session before all steps: who holds a second factor, or must (the zone says
-//     so, or the user is an administrator), has shown it when the session begins.
+//     so, or the user is an administrator), has shown it when the session begins. A
+//     session that began before one had to is of use for the way to the factor alone.
+//   - a password that is short for want of a second factor does not outlive it.
+//   - an account that comes back by a letter comes back alone: sessions, API keys and
+//     what programs were granted have ended.
 //   - nothing that can be replayed at rest, see packages password, factor and flow.
 //   - every change of rights grows the account's version and writes a numbered
 //     revocation in the same transaction, before its answer.

@@ -15,7 +15,7 @@ const (
 	dueBatch   = 100 // accounts that one look finds
 )
 
-// Run deletes accounts whose grace is over, until ctx ends. Several processes may
+// Run deletes accounts whose grace is over, and old invitations, until ctx ends. Several processes may
 // run it.
 func (id *Identity) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
@@ -32,8 +32,11 @@ func (id *Identity) Run(ctx context.Context) error {
 	}
 }
 
-// Sweep deletes the accounts that are due now.
+// Sweep deletes the accounts that are due now, and invitations whose time is over.
 func (id *Identity) Sweep(ctx context.Context) error {
+	if err := id.pruneInvitations(ctx); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		users, err := id.due(ctx)
 		if err != nil || len(users) == 0 {

@@ -57,7 +57,7 @@ const flowLogin = "login"
 const (
 	stepMFA      = "mfa"      // show a second factor
 	stepEnroll   = "enroll"   // make one
-	stepPassword = "password" // choose a new password, since this one is too old
+	stepPassword = "password" // choose a new password, since this one is too old, or too short without a second factor
 )
 
 // The bounds of a step.
@@ -76,6 +76,7 @@ type underway struct {
 	Next     string   `json:"next,omitempty"`
 	Session  string   `json:"session,omitempty"`
 	Version  uint64   `json:"version"`
+	Short    bool     `json:"short,omitempty"` // password: the one in force is too short
 
 	Ceremony []byte  `json:"ceremony,omitempty"` // of a passkey that is asked for
 	App      *newApp `json:"app,omitempty"`      // enroll: the app being set up
@@ -90,6 +91,7 @@ func (u *underway) entry(a account) entry {
 type outcome struct {
 	account account // as it is now
 	step    string
+	short   bool // step password: the one in force is too short
 	flow    string
 	factors []string // step mfa: the kinds that the user holds
 	browser string   // what the flow is bound to
@@ -115,17 +117,20 @@ func (id *Identity) advance(ctx context.Context, t tx, r *http.Request, kind pag
 		if err != nil {
 			return outcome{}, err
 		}
-		if held.Any() {
+		switch {
+		case held.Any():
 			o.step = stepMFA
 			if o.factors, err = id.kindsOf(ctx, t, a.ID, held); err != nil {
 				return outcome{}, err
 			}
-		} else if id.mustHoldFactor(a) {
+		case id.mustHoldFactor(a):
 			o.step = stepEnroll
+		default:
+			o.short = a.stands == ""
 		}
 	}
 	aged := password.Expired(a.passwordAt, id.zone.Identity.PasswordMax, id.clock())
-	if o.step == "" && e.session == "" && aged && slices.Contains(e.methods, "password") {
+	if o.step == "" && e.session == "" && (aged || o.short) && slices.Contains(e.methods, "password") {
 		o.step = stepPassword
 	}
 	if o.step == "" {
@@ -140,6 +145,7 @@ func (id *Identity) advance(ctx context.Context, t tx, r *http.Request, kind pag
 		Kind: flowLogin, User: a.ID, Browser: o.browser, Tries: stepTries, Expires: id.clock().Add(stepLife),
 	}, &underway{
 		Step: o.step, Methods: e.methods, Level: e.level, Remember: e.remember, Known: e.known, Next: e.next, Session: e.session, Version: a.Version,
+		Short: o.short,
 	})
 	return o, err
 }

@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"sallyport.dev/internal/factor"
 	"sallyport.dev/internal/flow"
@@ -46,6 +47,14 @@ type maker struct {
 	entry   *entry // the login that it is made for; nil: who is logged in
 	flow    string
 	session string
+}
+
+// spared is the session in which a factor is made, or that it raises.
+func (m maker) spared() string {
+	if m.entry != nil {
+		return m.entry.session
+	}
+	return m.session
 }
 
 // makerOf finds who makes a factor: by the flow of a login when flowID is one, else
@@ -212,12 +221,14 @@ func (id *Identity) notMade(w http.ResponseWriter, r *http.Request, kind page.Me
 type doneMaking struct {
 	factor  factor.Factor
 	codes   []string // recovery codes that came with the first one
+	ended   int      // other sessions that ended with the first one
 	outcome outcome  // of the login that it was made for
 }
 
 // make adds a factor by what judge finds right: with recovery codes when the user
 // has none, a letter, and the end of logins that wait at a step which is not what
-// it was. A wrong answer takes one of the flow's tries.
+// it was. The first one ends the other sessions, which showed less than the account
+// asks for from now on. A wrong answer takes one of the flow's tries.
 func (id *Identity) make(r *http.Request, kind page.Media, m *maker, flowKind, method string,
 	judge func(ctx context.Context, t tx, held *making) (factor.Factor, bool, error)) (done doneMaking, err error) {
 	wrong := false
@@ -258,7 +269,16 @@ func (id *Identity) make(r *http.Request, kind page.Media, m *maker, flowKind, m
 				return err
 			}
 		}
-		if err := id.tell(ctx, t, m.account, mail.FactorAdded, id.event(r, map[string]string{"factor": made.Name})); err != nil || m.entry == nil {
+		if now.Passkeys+now.TOTP == 1 {
+			if done.ended, err = id.endAll(ctx, t, m.account.ID, m.spared()); err != nil {
+				return err
+			}
+		}
+		ended := ""
+		if done.ended > 0 {
+			ended = strconv.Itoa(done.ended)
+		}
+		if err := id.tell(ctx, t, m.account, mail.FactorAdded, id.event(r, map[string]string{"factor": made.Name, "ended": ended})); err != nil || m.entry == nil {
 			return err
 		}
 		m.entry.proved(method, policy.TwoFactors)
@@ -278,6 +298,7 @@ func (id *Identity) make(r *http.Request, kind page.Media, m *maker, flowKind, m
 type madeJSON struct {
 	Factor factorJSON `json:"factor"`
 	Codes  []string   `json:"recovery_codes,omitempty"`
+	Ended  int        `json:"sessions_ended,omitempty"` // others, with the first factor
 }
 
 func (id *Identity) made(w http.ResponseWriter, r *http.Request, kind page.Media, m maker, done doneMaking, next string) error {
@@ -285,9 +306,9 @@ func (id *Identity) made(w http.ResponseWriter, r *http.Request, kind page.Media
 	case m.entry != nil:
 		return id.arrive(w, r, kind, *m.entry, done.outcome)
 	case !page.WantsPage(r):
-		return page.WriteJSON(w, http.StatusCreated, madeJSON{Factor: factorAnswer(done.factor), Codes: done.codes})
+		return page.WriteJSON(w, http.StatusCreated, madeJSON{Factor: factorAnswer(done.factor), Codes: done.codes, Ended: done.ended})
 	case len(done.codes) > 0:
-		return id.pages.Write(w, r, 0, page.Codes{Codes: done.codes, Next: localPath(next)}, nil)
+		return id.pages.Write(w, r, 0, page.Codes{Codes: done.codes, Ended: done.ended, Next: localPath(next)}, nil)
 	}
-	return page.Redirect(w, page.LocalPath(next, page.AccountPath+"?notice=factor_added"))
+	return page.Follow(w, page.LocalPath(next, page.AccountPath+"?notice=factor_added"))
 }

@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/internal/factor"
 	"sallyport.dev/internal/mail"
 	"sallyport.dev/internal/page"
+	"sallyport.dev/internal/password"
 	"sallyport.dev/internal/problem"
 )
 
@@ -124,7 +125,7 @@ func (id *Identity) newCodes(w http.ResponseWriter, r *http.Request) error {
 		if err := id.flows.End(ctx, t.whole(), a.ID, flowLogin); err != nil {
 			return err
 		}
-		return id.tell(ctx, t, a, mail.FactorAdded, id.event(r, map[string]string{"factor": "recovery codes"}))
+		return id.tell(ctx, t, a, mail.FactorAdded, id.event(r, map[string]string{"factor": "recovery codes", "ended": ""}))
 	})
 	if err != nil {
 		return err
@@ -153,7 +154,7 @@ func factorInPath(r *http.Request) string {
 }
 
 // removeFactor is POST /auth/factors/{id}/remove. The last one stays where the user
-// must hold one.
+// must hold one, and until the password is one that can stand alone.
 func (id *Identity) removeFactor(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeEmpty(r); err != nil {
 		return err
@@ -178,11 +179,18 @@ func (id *Identity) removeFactor(w http.ResponseWriter, r *http.Request) error {
 		if !held.Any() && id.mustHoldFactor(now) {
 			return problem.WithDetail(problem.AccountConflict, "this is the last second factor, and one is needed here; add another first")
 		}
+		if !held.Any() && now.password != "" && now.stands != standsLong {
+			return shortAlone()
+		}
 		if err := id.flows.End(ctx, t.whole(), a.ID, flowLogin); err != nil {
 			return err
 		}
 		return id.tell(ctx, t, a, mail.FactorRemoved, id.event(r, map[string]string{"factor": gone.Name}))
 	})
+	if problem.ReasonOf(err) == problem.AccountPassword && page.WantsPage(r) {
+		v := page.Password{Email: a.Email, Current: true, MinLength: password.MinAlone, Next: page.AccountPath + "#factors"}
+		return id.pages.Write(w, r, 0, v, page.RefusalOf(err))
+	}
 	if err != nil {
 		return err
 	}

@@ -225,7 +225,7 @@ func (id *Identity) importOne(ctx context.Context, t tx, u importUser) error {
 	created, chosen := store.Micros(u.Created), int64(0)
 	h := hashed{encoded: u.hash}
 	if u.hash != "" {
-		h.form, chosen = password.FormRaw, created
+		h.form, chosen, h.stands = password.FormRaw, created, standsVouched
 	}
 	made, err := id.insertUser(ctx, t, u.User, h)
 	if err != nil {

@@ -106,7 +106,12 @@ func (id *Identity) createKey(w http.ResponseWriter, r *http.Request) error {
 	var k Key
 	var secret obs.Secret
 	if err == nil {
-		k, secret, err = id.keys.CreateKey(r.Context(), a.ID, n)
+		err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+			if k, secret, err = id.keys.CreateKey(ctx, t.whole(), a.ID, n); err != nil {
+				return err
+			}
+			return id.tellKey(ctx, t, r, a, k, "")
+		})
 	}
 	if err != nil && media == page.Form && page.WantsPage(r) && page.Redo(err) {
 		id.pages.LogFailure(r, err)
@@ -147,7 +152,14 @@ func (id *Identity) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	k, secret, err := id.keys.RotateKey(r.Context(), a.ID, r.PathValue("id"))
+	var k Key
+	var secret obs.Secret
+	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+		if k, secret, err = id.keys.RotateKey(ctx, t.whole(), a.ID, r.PathValue("id")); err != nil {
+			return err
+		}
+		return id.tellKey(ctx, t, r, a, k, "")
+	})
 	if err != nil {
 		return store.Refusal(r.Context(), err)
 	}
@@ -194,7 +206,15 @@ func (id *Identity) addSigning(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s, secret, err := id.keys.AddSigningKey(r.Context(), a.ID, r.PathValue("id"), v["algorithm"], v["public_key"])
+	var s SigningKey
+	var secret obs.Secret
+	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+		var of Key
+		if of, s, secret, err = id.keys.AddSigningKey(ctx, t.whole(), a.ID, r.PathValue("id"), v["algorithm"], v["public_key"]); err != nil {
+			return err
+		}
+		return id.tellKey(ctx, t, r, a, of, s.Algorithm)
+	})
 	switch {
 	case err != nil:
 		return store.Refusal(r.Context(), err)
@@ -223,12 +243,10 @@ func (id *Identity) removeSigning(w http.ResponseWriter, r *http.Request) error 
 	return id.done(w, r, "key_revoked")
 }
 
-// endKeys ends the keys of a user.
-func (id *Identity) endKeys(ctx context.Context, t tx, user string) error {
-	if id.keys == nil {
-		return nil
-	}
-	return id.keys.EndKeys(ctx, t.whole(), user)
+// tellKey tells the owner of a key that it has another secret: a key that is new, has
+// another text, or signs with another key (of an algorithm).
+func (id *Identity) tellKey(ctx context.Context, t tx, r *http.Request, a account, k Key, signing string) error {
+	return id.tell(ctx, t, a, mail.KeyCreated, id.event(r, map[string]string{"name": k.Name, "expires": page.Stamp(k.Expires), "signing": signing}))
 }
 
 // TellKeyExpires asks for the letter that reminds of a key's end: to its owner, or

@@ -245,11 +245,16 @@ func (w *world) useKeys() {
 	w.id.keys = realKeys{k}
 }
 
-func (k realKeys) key(ctx context.Context, from apikey.Key) (Key, error) {
+func keyOf(from apikey.Key) Key {
 	to := Key{ID: from.ID, Name: from.Name, Scopes: from.Scopes, Created: from.Created, Expires: from.Expires, Used: from.Used}
 	for _, p := range from.Addresses {
 		to.Addresses = append(to.Addresses, p.String())
 	}
+	return to
+}
+
+func (k realKeys) key(ctx context.Context, from apikey.Key) (Key, error) {
+	to := keyOf(from)
 	list, err := k.Signing(ctx, from)
 	for _, s := range list {
 		to.Signing = append(to.Signing, SigningKey{ID: s.ID, Algorithm: string(s.Algorithm), Created: s.Created, Expires: s.Expires})
@@ -270,51 +275,42 @@ func (k realKeys) ListKeys(ctx context.Context, user string) ([]Key, error) {
 	return out, err
 }
 
-func (k realKeys) CreateKey(ctx context.Context, user string, n NewKey) (Key, obs.Secret, error) {
-	made, secret, err := k.CreateOwned(ctx, user, apikey.NewOwned{Name: n.Name, Scopes: n.Scopes, Addresses: n.Addresses, Life: n.Life})
-	if err != nil {
-		return Key{}, "", err
-	}
-	key, err := k.key(ctx, made)
-	return key, secret, err
+func (k realKeys) CreateKey(ctx context.Context, t *store.Tx, user string, n NewKey) (Key, obs.Secret, error) {
+	made, secret, err := k.CreateOwned(ctx, t, user, apikey.NewOwned{Name: n.Name, Scopes: n.Scopes, Addresses: n.Addresses, Life: n.Life})
+	return keyOf(made), secret, err
 }
 
-func (k realKeys) RotateKey(ctx context.Context, user, id string) (Key, obs.Secret, error) {
-	made, secret, err := k.RotateOwned(ctx, user, id, 24*time.Hour, 0)
-	if err != nil {
-		return Key{}, "", err
-	}
-	key, err := k.key(ctx, made)
-	return key, secret, err
+func (k realKeys) RotateKey(ctx context.Context, t *store.Tx, user, id string) (Key, obs.Secret, error) {
+	made, secret, err := k.RotateOwned(ctx, t, user, id, 24*time.Hour, 0)
+	return keyOf(made), secret, err
 }
 
 func (k realKeys) RevokeKey(ctx context.Context, user, id string) error {
 	return k.RevokeOwned(ctx, user, id)
 }
 
-func (k realKeys) AddSigningKey(ctx context.Context, user, id, algorithm, public string) (SigningKey, obs.Secret, error) {
+func (k realKeys) AddSigningKey(ctx context.Context, t *store.Tx, user, id, algorithm, public string) (Key, SigningKey, obs.Secret, error) {
 	var s apikey.SigningKey
 	var secret obs.Secret
 	var err error
 	if algorithm == string(apikey.HMACSHA256) {
-		s, secret, err = k.NewOwnedHMAC(ctx, user, id, time.Time{})
+		s, secret, err = k.NewOwnedHMAC(ctx, t, user, id, time.Time{})
 	} else {
 		pub, parseErr := apikey.ParsePublicKey(public)
 		if parseErr != nil {
-			return SigningKey{}, "", problem.WithDetail(problem.AccountInvalid, parseErr.Error())
+			return Key{}, SigningKey{}, "", problem.WithDetail(problem.AccountInvalid, parseErr.Error())
 		}
-		s, err = k.AddOwnedSigning(ctx, user, id, pub, time.Time{})
+		s, err = k.AddOwnedSigning(ctx, t, user, id, pub, time.Time{})
 	}
-	return SigningKey{ID: s.ID, Algorithm: string(s.Algorithm), Created: s.Created, Expires: s.Expires}, secret, err
+	return keyOf(s.Key), SigningKey{ID: s.ID, Algorithm: string(s.Algorithm), Created: s.Created, Expires: s.Expires}, secret, err
 }
 
 func (k realKeys) RemoveSigningKey(ctx context.Context, user, id, signing string) error {
 	return k.RemoveOwnedSigning(ctx, user, id, signing)
 }
 
-func (k realKeys) EndKeys(ctx context.Context, t *store.Tx, user string) error {
-	_, err := k.EndOwned(ctx, t, user)
-	return err
+func (k realKeys) EndKeys(ctx context.Context, t *store.Tx, user string) (int, error) {
+	return k.EndOwned(ctx, t, user)
 }
 
 func (k realKeys) DeleteKeys(ctx context.Context, t *store.Tx, user string) error {
@@ -334,4 +330,9 @@ func (g *scriptedGrants) RevokeGrant(_ context.Context, user, client string) err
 	}
 	g.ended = append(g.ended, user+" "+client)
 	return nil
+}
+
+func (g *scriptedGrants) EndGrants(_ context.Context, _ *store.Tx, user string) (int, error) {
+	g.ended = append(g.ended, user)
+	return 1, nil
 }

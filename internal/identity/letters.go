@@ -34,13 +34,12 @@ const (
 // linked is what the link of a letter is about. Which fields are set depends on
 // the kind of the flow.
 type linked struct {
-	Email   string   `json:"email"`             // register, invite, email: the address that is shown to be theirs; recover: that of the account
-	Before  string   `json:"before,omitempty"`  // email: the address of the account
-	Hash    string   `json:"hash,omitempty"`    // register: of the password
-	Form    string   `json:"form,omitempty"`    // register
-	Locale  string   `json:"locale,omitempty"`  // register
-	Browser string   `json:"browser,omitempty"` // register: the browser in which the password was chosen
-	Roles   []string `json:"roles,omitempty"`   // invite
+	Email   string `json:"email"`             // register, invite, email: the address that is shown to be theirs; recover: that of the account
+	Before  string `json:"before,omitempty"`  // email: the address of the account
+	Hash    string `json:"hash,omitempty"`    // register: of the password
+	Form    string `json:"form,omitempty"`    // register
+	Locale  string `json:"locale,omitempty"`  // register
+	Browser string `json:"browser,omitempty"` // register: the browser in which the password was chosen
 }
 
 // Letter writes the letter of a job, or none: it is the Render of the outbox. Here,
@@ -156,10 +155,13 @@ func (id *Identity) emailLetter(ctx context.Context, t tx, job mail.Job) (*mail.
 		flow.Record{Kind: flowEmail, User: a.ID, Expires: id.clock().Add(verifyLife)}, linked{Email: job.Address, Before: a.Email})
 }
 
-// inviteLetter ends earlier invitations of the address: the last one says which
-// roles there will be.
+// inviteLetter is the letter of an invitation that is open still.
 func (id *Identity) inviteLetter(ctx context.Context, t tx, job mail.Job) (*mail.Letter, error) {
 	if _, found, err := id.accountByEmailTx(ctx, t, job.Address); err != nil || found {
+		return nil, err
+	}
+	open, there, err := id.invitation(ctx, t, job.Address)
+	if err != nil || !there {
 		return nil, err
 	}
 	guest := guestOf(job.Address)
@@ -167,8 +169,7 @@ func (id *Identity) inviteLetter(ctx context.Context, t tx, job mail.Job) (*mail
 		return nil, err
 	}
 	return id.linkLetter(ctx, t, job.Address, mail.Invite, job.Language, verifyPath,
-		flow.Record{Kind: flowInvite, User: guest, Expires: id.clock().Add(inviteLife)},
-		linked{Email: job.Address, Roles: splitNames(job.Data["roles"])})
+		flow.Record{Kind: flowInvite, User: guest, Expires: open.Expires}, linked{Email: job.Address})
 }
 
 // guestOf stands for the user of an invitation, who is none yet.

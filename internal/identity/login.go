@@ -52,6 +52,7 @@ func (id *Identity) authenticate(r *http.Request, email string, p obs.Secret) (a
 	if !right || !known || a.Disabled {
 		return none(problem.New(problem.AuthLogin, nil))
 	}
+	id.noteLength(ctx, a, p)
 	if renewed != "" {
 		id.renewHash(ctx, a, renewed)
 	}
@@ -104,6 +105,7 @@ func (id *Identity) provePassword(r *http.Request, a account, p obs.Secret) erro
 	if !right {
 		return problem.New(problem.AuthLogin, nil)
 	}
+	id.noteLength(ctx, a, p)
 	if renewed != "" {
 		id.renewHash(ctx, a, renewed)
 	}

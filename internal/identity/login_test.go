@@ -66,7 +66,7 @@ func TestLoginRenewsOutdatedHash(t *testing.T) {
 	if !strings.Contains(renewed, "$m=19456,t=2,p=1$") {
 		t.Fatalf("stored after the login: %q, want the current cost", renewed)
 	}
-	if p, err := w.id.Principal(t.Context(), u.ID); err != nil || p.Version != 1 {
+	if p, err := w.id.Principal(t.Context(), u.ID, 2); err != nil || p.Version != 1 {
 		t.Errorf("renewal is no change of rights: %+v, %v", p, err)
 	}
 	w.count.reset()

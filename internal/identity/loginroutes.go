@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/page"
@@ -14,7 +15,7 @@ import (
 var (
 	loginJSONShape = page.Shape{Required: []string{"email", "password"}, Flags: []string{"remember"}}
 	loginFormShape = page.Shape{Required: []string{"email", "password"}, Optional: []string{"next"}, Flags: []string{"remember"}}
-	logoutShape    = page.Shape{Flags: []string{"everywhere"}}
+	logoutShape    = page.Shape{Flags: []string{"everywhere", "keys"}}
 )
 
 func (id *Identity) loginRoutes() []Route {
@@ -32,8 +33,10 @@ func (id *Identity) loginPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	query := r.URL.Query()
 	next := localPath(query.Get("next"))
-	if _, err := caller(r); err == nil {
+	if p, err := caller(r); err == nil && !p.StepUp {
 		return page.Redirect(w, next)
+	} else if err == nil {
+		return page.Redirect(w, page.StepUpPath+"?next="+url.QueryEscape(next))
 	}
 	v := id.loginView(next)
 	v.LoggedOut, v.Notice = query.Has("bye"), noticeOf(query.Get("notice"))
@@ -84,21 +87,26 @@ func (id *Identity) login(w http.ResponseWriter, r *http.Request) error {
 
 // logout is POST /auth/logout: it ends the session of the request, or all of the
 // user's, and has a browser forget what it keeps of this origin. Who has logged
-// in on a device stays known there, unless they log out everywhere.
+// in on a device stays known there, unless they log out everywhere. API keys are
+// no sessions: everywhere ends them where that is asked for, and else says how many
+// live on.
 func (id *Identity) logout(w http.ResponseWriter, r *http.Request) error {
-	everywhere := false
+	everywhere, keys := false, false
 	if r.Header.Get("Content-Type") != "" { // a body may be left out
 		v, _, err := page.Decode(r, logoutShape, logoutShape)
 		if err != nil {
 			return err
 		}
-		everywhere = v.Flag("everywhere")
+		if everywhere, keys = v.Flag("everywhere"), v.Flag("keys"); keys && !everywhere {
+			return problem.WithDetail(problem.AccountInvalid, "keys: only with everywhere")
+		}
 	}
+	left := 0
 	wantsPage := page.WantsPage(r)
 	p, err := caller(r)
 	switch {
 	case err == nil:
-		if err := id.endSessions(r.Context(), p, everywhere); err != nil {
+		if left, err = id.endSessions(r.Context(), p, everywhere, keys); err != nil {
 			return err
 		}
 		if byCookie(p) {
@@ -113,8 +121,7 @@ func (id *Identity) logout(w http.ResponseWriter, r *http.Request) error {
 	if wantsPage {
 		return page.Redirect(w, page.LoginPath+"?bye")
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return keysLeft(w, left)
 }
 
 // clearSite has a browser forget what it keeps of this origin (Clear Site Data,
@@ -129,9 +136,22 @@ func clearSite(w http.ResponseWriter, everywhere bool) {
 	w.Header().Set("Clear-Site-Data", what)
 }
 
-func (id *Identity) endSessions(ctx context.Context, p *policy.Principal, everywhere bool) error {
+// endSessions says how many API keys live on after the end of all sessions.
+func (id *Identity) endSessions(ctx context.Context, p *policy.Principal, everywhere, keys bool) (left int, err error) {
 	if !everywhere {
-		return id.endSession(ctx, p.Subject, p.Session)
+		return 0, id.endSession(ctx, p.Subject, p.Session)
 	}
-	return id.db.change(ctx, func(ctx context.Context, t tx) error { return id.endAll(ctx, t, p.Subject, "") })
+	err = id.db.change(ctx, func(ctx context.Context, t tx) error {
+		if keys {
+			if _, err := id.endKeys(ctx, t, p.Subject); err != nil {
+				return err
+			}
+		}
+		_, err := id.endAll(ctx, t, p.Subject, "")
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return id.liveKeys(ctx, p.Subject)
 }

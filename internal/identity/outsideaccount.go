@@ -19,21 +19,23 @@ type Broker interface {
 }
 
 // Keys are the API keys of users. Reasons are those of package apikey's owned keys.
-// Methods that take a transaction do their work within it.
+// Methods that take a transaction do their work within it, so that its letter is asked
+// for in the same.
 type Keys interface {
 	// Offered are the scopes that keys of users may have; none: users have no keys.
 	Offered() []string
 	ListKeys(ctx context.Context, user string) ([]Key, error)
-	CreateKey(ctx context.Context, user string, n NewKey) (Key, obs.Secret, error)
+	CreateKey(ctx context.Context, t *store.Tx, user string, n NewKey) (Key, obs.Secret, error)
 	// RotateKey gives a key another text. The one before goes on for a while.
-	RotateKey(ctx context.Context, user, id string) (Key, obs.Secret, error)
+	RotateKey(ctx context.Context, t *store.Tx, user, id string) (Key, obs.Secret, error)
 	RevokeKey(ctx context.Context, user, id string) error
 	// AddSigningKey adds a public key (ed25519), or makes a secret (hmac-sha256),
-	// which is told this once.
-	AddSigningKey(ctx context.Context, user, id, algorithm, public string) (SigningKey, obs.Secret, error)
+	// which is told this once. It returns the API key that it is one of, too.
+	AddSigningKey(ctx context.Context, t *store.Tx, user, id, algorithm, public string) (Key, SigningKey, obs.Secret, error)
 	RemoveSigningKey(ctx context.Context, user, id, signing string) error
-	// EndKeys ends all keys of a user, DeleteKeys also forgets that there were any.
-	EndKeys(ctx context.Context, t *store.Tx, user string) error
+	// EndKeys ends all keys of a user and says how many were live, DeleteKeys also
+	// forgets that there were any.
+	EndKeys(ctx context.Context, t *store.Tx, user string) (int, error)
 	DeleteKeys(ctx context.Context, t *store.Tx, user string) error
 }
 
@@ -65,6 +67,9 @@ type Grants interface {
 	// RevokeGrant ends all that a client was granted by a user. Reason
 	// account.unknown: there is nothing.
 	RevokeGrant(ctx context.Context, user, client string) error
+	// EndGrants ends all that clients were granted by a user, and says how many
+	// clients that were.
+	EndGrants(ctx context.Context, t *store.Tx, user string) (int, error)
 }
 
 // Grant is what a user let one OAuth client do.

@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"sallyport.dev/internal/mail"
 	"sallyport.dev/internal/obs"
@@ -14,8 +15,8 @@ import (
 const passwordPath = "/auth/password"
 
 var (
-	passwordJSONShape = page.Shape{Required: []string{"password"}, Optional: []string{"token", "current"}}
-	passwordFormShape = page.Shape{Required: []string{"password"}, Optional: []string{"token", "current", "next"}}
+	passwordJSONShape = page.Shape{Required: []string{"password"}, Optional: []string{"token", "current"}, Flags: []string{"keys"}}
+	passwordFormShape = page.Shape{Required: []string{"password"}, Optional: []string{"token", "current", "next"}, Flags: []string{"keys"}}
 )
 
 func (id *Identity) passwordRoutes() []Route {
@@ -53,7 +54,11 @@ func (id *Identity) passwordPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return id.pages.Write(w, r, 0, page.Password{Email: a.Email, Current: a.password != "", MinLength: leastOf(held.Any())}, nil)
+	live, err := id.liveKeys(r.Context(), a.ID)
+	if err != nil {
+		return err
+	}
+	return id.pages.Write(w, r, 0, page.Password{Email: a.Email, Current: a.password != "", MinLength: leastOf(held.Any()), Keys: live}, nil)
 }
 
 // recovering returns the account that a letter's link lets choose a new password,
@@ -111,10 +116,12 @@ func (id *Identity) password(w http.ResponseWriter, r *http.Request) error {
 		id.letIn(w, r, media, again.Email)
 	}
 	if page.WantsPage(r) {
-		return page.Redirect(w, to)
+		return page.Follow(w, to)
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	if v.Flag("keys") {
+		again.Keys = 0
+	}
+	return keysLeft(w, again.Keys)
 }
 
 // letIn remembers the owner of a mailbox by device and network: whoever guesses at
@@ -130,8 +137,10 @@ func (id *Identity) letIn(w http.ResponseWriter, r *http.Request, media page.Med
 	}
 }
 
-// resetPassword ends every session. The factors stay, and are asked for at the
-// next login: a letter never replaces one.
+// resetPassword ends every session, the user's API keys and what programs were
+// granted: whoever comes by the mailbox may have lost the account to somebody, who
+// has left those in it. The factors stay, and are asked for at the next login: a
+// letter never replaces one.
 func (id *Identity) resetPassword(_ http.ResponseWriter, r *http.Request, v page.Values) (again page.Password, err error) {
 	a, second, err := id.recovering(r, v["token"])
 	if err != nil {
@@ -151,24 +160,38 @@ func (id *Identity) resetPassword(_ http.ResponseWriter, r *http.Request, v page
 		if a, err = id.stillOf(ctx, t, record.User, l); err != nil {
 			return err
 		}
+		var ended delegates
 		if a.Verified {
-			err = id.storePassword(ctx, t, a.ID, h, "")
+			if ended, err = id.endDelegates(ctx, t, a.ID); err == nil { // before they end with the sessions: they are counted
+				err = id.storePassword(ctx, t, a.ID, h, "")
+			}
 		} else if claimable, claimErr := id.claimable(ctx, t, a); claimErr != nil || !claimable {
 			err = claimErr
 			if err == nil {
 				err = problem.New(problem.AccountFlow, nil)
 			}
 		} else {
-			err = id.claim(ctx, t, a, h)
+			ended, err = id.claim(ctx, t, a, h)
 		}
 		if err != nil {
 			return err
 		}
-		return id.tell(ctx, t, a, mail.PasswordChanged, id.event(r, nil))
+		return id.tell(ctx, t, a, mail.PasswordChanged, id.passwordEvent(r, &ended))
 	})
 }
 
-// changePassword ends every other session. That the password in force is asked for
+// passwordEvent is the data of the letter that tells of a new password; ended is
+// what ended with one that was recovered.
+func (id *Identity) passwordEvent(r *http.Request, ended *delegates) map[string]string {
+	keys, grants := "", ""
+	if ended != nil {
+		keys, grants = strconv.Itoa(ended.keys), strconv.Itoa(ended.grants)
+	}
+	return id.event(r, map[string]string{"keys": keys, "grants": grants})
+}
+
+// changePassword ends every other session, and the user's API keys where that is
+// asked for: they are for programs that go on, and the owner has lost nothing. That the password in force is asked for
 // is guessing at it like a login, and counted as such.
 func (id *Identity) changePassword(w http.ResponseWriter, r *http.Request, v page.Values) (again page.Password, err error) {
 	p, a, err := id.freshCaller(w, r)
@@ -179,7 +202,11 @@ func (id *Identity) changePassword(w http.ResponseWriter, r *http.Request, v pag
 	if err != nil {
 		return again, err
 	}
-	again = page.Password{Email: a.Email, Current: a.password != "", MinLength: leastOf(held.Any()), Next: v["next"]}
+	live, err := id.liveKeys(r.Context(), a.ID)
+	if err != nil {
+		return again, err
+	}
+	again = page.Password{Email: a.Email, Current: a.password != "", MinLength: leastOf(held.Any()), Keys: live, Next: v["next"]}
 	if a.password != "" {
 		if _, there := v["current"]; !there {
 			return again, problem.WithDetail(problem.AccountInvalid, "current: required")
@@ -196,10 +223,15 @@ func (id *Identity) changePassword(w http.ResponseWriter, r *http.Request, v pag
 		if err := id.unchanged(ctx, t, a); err != nil {
 			return err
 		}
+		if v.Flag("keys") {
+			if _, err := id.endKeys(ctx, t, a.ID); err != nil {
+				return err
+			}
+		}
 		if err := id.storePassword(ctx, t, a.ID, h, p.Session); err != nil {
 			return err
 		}
-		return id.tell(ctx, t, a, mail.PasswordChanged, id.event(r, nil))
+		return id.tell(ctx, t, a, mail.PasswordChanged, id.passwordEvent(r, nil))
 	})
 }
 

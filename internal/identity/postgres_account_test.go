@@ -9,5 +9,7 @@ func accountTests() []func(*testing.T) {
 		TestChangePassword, TestChangeEmail, TestChangeEmailTaken, TestExport, TestProfile, TestDeleteWithGrace, TestDeleteTakenBack, TestDeleteUserForgets,
 		TestKeysJSON, TestProviderMakesAccount, TestProviderFlowIsBound, TestSAML, TestConnectFromAccount, TestLink, TestLinkWithFactor, TestNoTakeover,
 		TestUnlink, TestImportLogsIn, TestImportFaults, TestRoundBySMTP,
+		TestKeysOutlive, TestKeyLetters, TestLastFactorKeepsShortPassword, TestShortPasswordAgainstRemoval, TestResetFactors, TestStandingIsKept,
+		TestFirstFactorEndsOthers, TestRequiredMeanwhile, TestWithdraw, TestInvitations,
 	}
 }

@@ -9,9 +9,11 @@ import (
 
 // Principal returns the rights of a user as they are now, for a session that
 // was found valid: the caller adds what the session knows (level, method, time
-// of login, its id). A disabled or deleted account is refused with
-// auth.revoked, the store's absence with auth.unavailable.
-func (id *Identity) Principal(ctx context.Context, user string) (policy.Principal, error) {
+// of login, its id). reached is the level that the session was made with: whoever
+// must hold a second factor by now, and came with one factor before, has to step up.
+// A disabled or deleted account is refused with auth.revoked, the store's absence
+// with auth.unavailable.
+func (id *Identity) Principal(ctx context.Context, user string, reached int) (policy.Principal, error) {
 	a, found, err := id.accountByID(ctx, user)
 	if err != nil {
 		return policy.Principal{}, err
@@ -19,5 +21,8 @@ func (id *Identity) Principal(ctx context.Context, user string) (policy.Principa
 	if !found || a.Disabled {
 		return policy.Principal{}, problem.New(problem.AuthRevoked, nil)
 	}
-	return policy.Principal{Kind: policy.User, Subject: a.ID, Roles: a.Roles, Version: a.Version}, nil
+	return policy.Principal{
+		Kind: policy.User, Subject: a.ID, Roles: a.Roles, Version: a.Version,
+		StepUp: reached < policy.TwoFactors && id.mustHoldFactor(a),
+	}, nil
 }

@@ -142,7 +142,7 @@ func (id *Identity) onBehalf(w http.ResponseWriter, r *http.Request, p broker.Pr
 	if _, err := caller(r); problem.ReasonOf(err) == problem.AuthMissing {
 		return nil
 	}
-	who, own, err := id.callersAccount(w, r)
+	who, own, err := id.whoAsks(w, r)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func TestUnverifiedIsClaimed(t *testing.T) {
 				t.Fatal(err)
 			}
 			stranger := w.own(u.ID)
-			if _, _, err := w.id.keys.CreateKey(t.Context(), u.ID, NewKey{Name: "k", Scopes: []string{"orders.read"}}); err != nil {
+			if _, _, err := w.id.keys.CreateKey(t.Context(), nil, u.ID, NewKey{Name: "k", Scopes: []string{"orders.read"}}); err != nil {
 				t.Fatal(err)
 			}
 			w.exec("INSERT INTO connections (provider, issuer, subject, user_id, email, created_at) VALUES ('hub', 'i', 's', ?, '', 1)", u.ID)

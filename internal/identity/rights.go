@@ -64,7 +64,7 @@ func (id *Identity) changeRoles(ctx context.Context, user string, change func(ha
 		// Who becomes an administrator logs in anew: with two factors, and without
 		// being remembered.
 		if slices.Contains(roles, AdminRole) && !slices.Contains(splitNames(have), AdminRole) {
-			if err := id.endAll(ctx, t, user, ""); err != nil {
+			if _, err := id.endAll(ctx, t, user, ""); err != nil {
 				return err
 			}
 		}
@@ -79,7 +79,8 @@ func (id *Identity) EndAll(ctx context.Context, user string) error {
 		if err := id.revokeSubject(ctx, t, user); err != nil {
 			return err
 		}
-		return id.endAll(ctx, t, user, "")
+		_, err := id.endAll(ctx, t, user, "")
+		return err
 	})
 }
 
@@ -92,7 +93,9 @@ func (id *Identity) SetDisabled(ctx context.Context, user string, disabled bool)
 	return id.alter(ctx, user, disabled, "UPDATE users SET disabled_at = ?, version = version + 1 WHERE id = ?", at, user)
 }
 
-// SetPassword replaces the password of a user and ends all its sessions.
+// SetPassword replaces the password of a user, by the word of an administrator. It
+// ends all its sessions, and like a letter (resetPassword) its API keys and what
+// programs were granted: somebody else may have had the account.
 func (id *Identity) SetPassword(ctx context.Context, user string, password obs.Secret) error {
 	a, found, err := id.accountByID(ctx, user)
 	if err != nil {
@@ -105,20 +108,34 @@ func (id *Identity) SetPassword(ctx context.Context, user string, password obs.S
 	if err != nil {
 		return err
 	}
-	return id.db.change(ctx, func(ctx context.Context, t tx) error { return id.storePassword(ctx, t, user, h, "") })
+	return id.db.change(ctx, func(ctx context.Context, t tx) error {
+		if _, err := id.endDelegates(ctx, t, user); err != nil {
+			return err
+		}
+		return id.storePassword(ctx, t, user, h.vouched(), "")
+	})
 }
 
 // storePassword puts another password in force and ends the user's sessions but
 // one. Reason account.unknown.
 func (id *Identity) storePassword(ctx context.Context, t tx, user string, h hashed, except string) error {
-	if _, err := t.Exec(ctx, "UPDATE users SET password = ?, password_form = ?, password_at = ? WHERE id = ?",
-		h.encoded, h.form, store.Micros(id.clock()), user); err != nil {
+	if _, err := t.Exec(ctx, "UPDATE users SET password = ?, password_form = ?, password_at = ?, password_stands = ? WHERE id = ?",
+		h.encoded, h.form, store.Micros(id.clock()), h.stands, user); err != nil {
 		return err
+	}
+	if h.stands == "" { // it was judged as one beside a factor, which may have gone since
+		if held, err := id.factors.HasTx(ctx, t.whole(), user); err != nil || !held.Any() {
+			if err == nil {
+				err = shortAlone()
+			}
+			return err
+		}
 	}
 	if err := id.bump(ctx, t, user); err != nil {
 		return err
 	}
-	return id.endAll(ctx, t, user, except)
+	_, err := id.endAll(ctx, t, user, except)
+	return err
 }
 
 // DeleteUser removes an account with its sessions and factors.
@@ -127,14 +144,19 @@ func (id *Identity) DeleteUser(ctx context.Context, user string) error {
 }
 
 func (id *Identity) deleteUser(ctx context.Context, t tx, user string) error {
-	if err := id.forget(ctx, t, user); err != nil {
+	if _, err := id.forget(ctx, t, user); err != nil {
 		return err
 	}
-	n, err := t.Exec(ctx, "DELETE FROM users WHERE id = ?", user)
-	if err == nil && n == 0 {
+	var email string
+	err := t.QueryRow(ctx, "DELETE FROM users WHERE id = ? RETURNING email_key", user).Scan(&email)
+	if errors.Is(err, store.ErrNotFound) {
 		err = problem.New(problem.AccountUnknown, nil)
 	}
 	if err != nil {
+		return err
+	}
+	// An invitation that was never taken must not let them in again.
+	if _, err := id.withdraw(ctx, t, email); err != nil {
 		return err
 	}
 	if _, err := id.factors.RemoveAll(ctx, t.whole(), user); err != nil {
@@ -143,7 +165,8 @@ func (id *Identity) deleteUser(ctx context.Context, t tx, user string) error {
 	if err := id.revokeSubject(ctx, t, user); err != nil {
 		return err
 	}
-	return id.endAll(ctx, t, user, "")
+	_, err = id.endAll(ctx, t, user, "")
+	return err
 }
 
 // alter runs one statement on one user and revokes what is remembered of it,
@@ -160,7 +183,8 @@ func (id *Identity) alter(ctx context.Context, user string, endSessions bool, qu
 		if err := id.revokeSubject(ctx, t, user); err != nil || !endSessions {
 			return err
 		}
-		return id.endAll(ctx, t, user, "")
+		_, err = id.endAll(ctx, t, user, "")
+		return err
 	})
 }
 

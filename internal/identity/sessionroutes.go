@@ -114,8 +114,19 @@ func (id *Identity) revokeOthers(w http.ResponseWriter, r *http.Request) error {
 }
 
 // callersAccount returns the account of the caller as it is now; the request goes on
-// in its language.
+// in its language. Reason auth.step_up: the session lacks a second factor that the
+// zone wants by now.
 func (id *Identity) callersAccount(w http.ResponseWriter, r *http.Request) (*policy.Principal, account, error) {
+	p, a, err := id.whoAsks(w, r)
+	if err == nil && p.StepUp {
+		err = problem.New(problem.AuthStepUp, nil)
+	}
+	return p, a, err
+}
+
+// whoAsks is callersAccount for the way to the second factor: it takes a session
+// that lacks it.
+func (id *Identity) whoAsks(w http.ResponseWriter, r *http.Request) (*policy.Principal, account, error) {
 	p, err := caller(r)
 	if err != nil {
 		return nil, account{}, err

@@ -61,7 +61,7 @@ type stepUpJSON struct {
 
 // stepUpPage is GET /auth/step-up: what it asks for.
 func (id *Identity) stepUpPage(w http.ResponseWriter, r *http.Request) error {
-	p, a, err := id.callersAccount(w, r)
+	p, a, err := id.whoAsks(w, r)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (id *Identity) stepUp(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, a, err := id.callersAccount(w, r)
+	p, a, err := id.whoAsks(w, r)
 	if err != nil {
 		return err
 	}

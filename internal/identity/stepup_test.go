@@ -176,7 +176,7 @@ func TestFactors(t *testing.T) {
 	if got := w.letters.take(); !slices.Equal(got, []string{"factor-added"}) {
 		t.Errorf("letters %q", got)
 	}
-	if p, err := w.id.Principal(t.Context(), u.ID); err != nil || p.Version != 1 {
+	if p, err := w.id.Principal(t.Context(), u.ID, 2); err != nil || p.Version != 1 {
 		t.Errorf("a factor is no change of rights: %+v, %v", p, err)
 	}
 

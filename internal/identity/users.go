@@ -34,9 +34,16 @@ type account struct {
 	password   string // as package password stores it; empty: there is none
 	form       string // the form of Unicode it was hashed in
 	passwordAt time.Time
+	stands     string // whether it may be without a second factor beside it
 }
 
-const accountColumns = "id, email, name, locale, password, password_form, password_at, roles, verified_at, disabled_at, delete_at, version, created_at"
+// What is known of a password's standing without a second factor; empty: nothing.
+const (
+	standsLong    = "long"    // it has the length for that
+	standsVouched = "vouched" // an administrator answers for it
+)
+
+const accountColumns = "id, email, name, locale, password, password_form, password_at, password_stands, roles, verified_at, disabled_at, delete_at, version, created_at"
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -44,7 +51,7 @@ func scanAccount(row scanner) (account, error) {
 	var a account
 	var roles string
 	var chosen, verified, disabled, deleting, created int64
-	err := row.Scan(&a.ID, &a.Email, &a.Name, &a.Locale, &a.password, &a.form, &chosen, &roles, &verified, &disabled, &deleting, &a.Version, &created)
+	err := row.Scan(&a.ID, &a.Email, &a.Name, &a.Locale, &a.password, &a.form, &chosen, &a.stands, &roles, &verified, &disabled, &deleting, &a.Version, &created)
 	a.Roles, a.Verified, a.Disabled, a.Created = splitNames(roles), verified != 0, disabled != 0, store.FromMicros(created)
 	a.passwordAt, a.Deleting = store.FromMicros(chosen), store.FromMicros(deleting)
 	return a, err
@@ -65,7 +72,7 @@ func (id *Identity) accountInTx(ctx context.Context, t tx, user string) (a accou
 }
 
 func (id *Identity) account(ctx context.Context, query string, arg any) (a account, found bool, err error) {
-	err = id.db.view(ctx, func(ctx context.Context, t tx) error {
+	err = id.db.look(ctx, func(ctx context.Context, t tx) error {
 		a, found, err = oneAccount(ctx, t, query, arg)
 		return err
 	})
@@ -106,6 +113,9 @@ func (id *Identity) addUser(ctx context.Context, email string, password obs.Secr
 	if err != nil {
 		return User{}, err
 	}
+	if verified {
+		h = h.vouched()
+	}
 	var u User
 	err = id.db.change(ctx, func(ctx context.Context, t tx) error {
 		u, err = id.insertUser(ctx, t, User{Email: email, Roles: roles, Verified: verified}, h)
@@ -118,7 +128,15 @@ func (id *Identity) addUser(ctx context.Context, email string, password obs.Secr
 }
 
 // hashed is a password as it is stored. The zero value is none.
-type hashed struct{ encoded, form string }
+type hashed struct{ encoded, form, stands string }
+
+// vouched is a password for which an administrator answers.
+func (h hashed) vouched() hashed {
+	if h.stands == "" {
+		h.stands = standsVouched
+	}
+	return h
+}
 
 // hashNew judges and hashes a password that was chosen for an account: second says
 // whether that holds a second factor, words are its own.
@@ -126,8 +144,13 @@ func (id *Identity) hashNew(ctx context.Context, p obs.Secret, second bool, word
 	if err := id.passwords.Judge(p, second, append(words, id.zone.Name)...); err != nil {
 		return hashed{}, err
 	}
-	encoded, form, err := id.passwords.Hash(ctx, p)
-	return hashed{encoded, form}, err
+	h := hashed{}
+	if password.StandsAlone(p) {
+		h.stands = standsLong
+	}
+	var err error
+	h.encoded, h.form, err = id.passwords.Hash(ctx, p)
+	return h, err
 }
 
 // insertUser makes an account of what u says of address, name, language, roles and
@@ -149,9 +172,9 @@ func (id *Identity) insertUser(ctx context.Context, t tx, u User, h hashed) (Use
 		chosen = store.Micros(now)
 	}
 	n, err := t.Exec(ctx, `INSERT INTO users
-		(id, email, email_key, name, locale, password, password_form, password_at, roles, verified_at, version, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO NOTHING`,
-		u.ID, u.Email, foldEmail(u.Email), u.Name, u.Locale, h.encoded, h.form, chosen, joinNames(u.Roles), verified, store.Micros(now))
+		(id, email, email_key, name, locale, password, password_form, password_at, password_stands, roles, verified_at, version, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO NOTHING`,
+		u.ID, u.Email, foldEmail(u.Email), u.Name, u.Locale, h.encoded, h.form, chosen, h.stands, joinNames(u.Roles), verified, store.Micros(now))
 	if err == nil && n == 0 {
 		err = problem.New(problem.AccountExists, nil)
 	}

@@ -136,7 +136,7 @@ func TestRightsChange(t *testing.T) {
 				w.sessions.create(t, u.ID, 1)
 				w.sessions.create(t, other.ID, 1)
 			}
-			before, err := w.id.Principal(t.Context(), u.ID)
+			before, err := w.id.Principal(t.Context(), u.ID, 2)
 			if err != nil || before.Kind != policy.User || before.Subject != u.ID || before.Version != 1 || len(before.Roles) != 1 {
 				t.Fatalf("Principal before = %+v, %v", before, err)
 			}
@@ -150,7 +150,7 @@ func TestRightsChange(t *testing.T) {
 			if len(told) != 1 || told[0].Subject != u.ID || !told[0].At.Equal(w.now.time()) {
 				t.Errorf("subscribers were told %+v, want one revocation of %s", told, u.ID)
 			}
-			p, err := w.id.Principal(t.Context(), u.ID)
+			p, err := w.id.Principal(t.Context(), u.ID, 2)
 			wantReason(t, "Principal", err, c.want)
 			if err == nil && (p.Version <= before.Version || !slices.Equal(p.Roles, c.roles)) {
 				t.Errorf("Principal = %+v, want roles %v and a version above %d", p, c.roles, before.Version)
@@ -164,7 +164,7 @@ func TestRightsChange(t *testing.T) {
 			if got := w.sessions.of(other.ID); got != 2 {
 				t.Errorf("another user has %d sessions left, want 2", got)
 			}
-			if q, err := w.id.Principal(t.Context(), other.ID); err != nil || q.Version != 1 {
+			if q, err := w.id.Principal(t.Context(), other.ID, 2); err != nil || q.Version != 1 {
 				t.Errorf("another user's principal = %+v, %v", q, err)
 			}
 		})
@@ -188,10 +188,10 @@ func TestRightsOfNobody(t *testing.T) {
 	}
 	wantReason(t, "SetRoles of a bad name", w.id.SetRoles(t.Context(), u.ID, []string{"Bad Role"}), problem.AdminInvalid)
 	wantReason(t, "SetPassword of a common one", w.id.SetPassword(t.Context(), u.ID, "qwerty123"), problem.AccountPassword)
-	if p, err := w.id.Principal(t.Context(), u.ID); err != nil || p.Version != 1 {
+	if p, err := w.id.Principal(t.Context(), u.ID, 2); err != nil || p.Version != 1 {
 		t.Errorf("after refusals the principal is %+v, %v, want version 1", p, err)
 	}
-	_, err := w.id.Principal(t.Context(), nobody)
+	_, err := w.id.Principal(t.Context(), nobody, 2)
 	wantReason(t, "Principal of nobody", err, problem.AuthRevoked)
 }
 
@@ -202,7 +202,7 @@ func TestStoreDown(t *testing.T) {
 	if err := w.db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := w.id.Principal(t.Context(), u.ID)
+	_, err := w.id.Principal(t.Context(), u.ID, 2)
 	wantReason(t, "Principal", err, problem.AuthUnavailable)
 	if !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("the cause is lost: %v", err)

@@ -84,7 +84,11 @@ func mayConfirm(a awaited, r *http.Request) error {
 		return nil
 	}
 	p, err := caller(r)
-	if err == nil && p.Subject != a.user {
+	switch {
+	case err != nil:
+	case p.StepUp:
+		err = problem.New(problem.AuthStepUp, nil)
+	case p.Subject != a.user:
 		err = problem.WithDetail(problem.AccountConflict, "the link is of another account than the one that is logged in")
 	}
 	return err
@@ -147,7 +151,7 @@ func (id *Identity) verify(w http.ResponseWriter, r *http.Request) error {
 
 // confirm does what the link of a letter is about, once.
 func (id *Identity) confirm(r *http.Request, media page.Media, a awaited, token string, p obs.Secret) (u User, err error) {
-	h := hashed{a.Hash, a.Form}
+	h := hashed{encoded: a.Hash, form: a.Form, stands: standsLong} // what was asked for was judged to be
 	switch {
 	case choosesPassword(a, media, r) && p == "":
 		return User{}, problem.WithDetail(problem.AccountInvalid, "password: required")
@@ -183,12 +187,23 @@ func (id *Identity) hashChosen(r *http.Request, p obs.Secret, second bool, words
 // settle makes the account of an address that was shown to be somebody's, or
 // gives them the one that nobody had shown to be theirs.
 func (id *Identity) settle(ctx context.Context, t tx, a awaited, h hashed) (User, error) {
+	var roles []string
+	if a.kind == flowInvite {
+		open, there, err := id.takeInvitation(ctx, t, a.Email)
+		if err == nil && !there {
+			err = problem.New(problem.AccountFlow, nil)
+		}
+		if err != nil {
+			return User{}, err
+		}
+		roles = open.Roles
+	}
 	have, found, err := id.accountByEmailTx(ctx, t, a.Email)
 	if err != nil {
 		return User{}, err
 	}
 	if !found {
-		return id.insertUser(ctx, t, User{Email: a.Email, Locale: a.Locale, Roles: a.Roles, Verified: true}, h)
+		return id.insertUser(ctx, t, User{Email: a.Email, Locale: a.Locale, Roles: roles, Verified: true}, h)
 	}
 	claimable, err := id.claimable(ctx, t, have)
 	switch {
@@ -199,7 +214,7 @@ func (id *Identity) settle(ctx context.Context, t tx, a awaited, h hashed) (User
 	case !claimable || a.kind == flowInvite: // an invitation is for who has no account
 		return User{}, problem.New(problem.AccountExists, nil)
 	}
-	if err := id.claim(ctx, t, have, h); err != nil {
+	if _, err := id.claim(ctx, t, have, h); err != nil {
 		return User{}, err
 	}
 	have.Verified = true

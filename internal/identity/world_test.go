@@ -287,6 +287,11 @@ func (d countedDatabase) view(ctx context.Context, fn func(context.Context, tx) 
 	return d.database.view(ctx, func(ctx context.Context, t tx) error { return fn(ctx, countedTx{t, d.count}) })
 }
 
+func (d countedDatabase) look(ctx context.Context, fn func(context.Context, tx) error) error {
+	d.count.statement("LOOK")
+	return d.database.look(ctx, func(ctx context.Context, t tx) error { return fn(ctx, countedTx{t, d.count}) })
+}
+
 type countedTx struct {
 	tx
 	count *counts

@@ -11,7 +11,7 @@ const (
 	Exists            = "exists"             // somebody wanted to, and there is one
 	Invite            = "invite"             // somebody is asked to make one
 	Recover           = "recover"            // the password was forgotten
-	PasswordChanged   = "password-changed"   // #nosec G101 -- the name of a letter
+	PasswordChanged   = "password-changed"   // #nosec G101 -- the name of a letter; with keys and grants it was recovered
 	EmailChanged      = "email-changed"      // to the old address
 	EmailConfirm      = "email-confirm"      // to the new one
 	NewDevice         = "new-device"         // a login from a device that was not seen before
@@ -19,6 +19,7 @@ const (
 	FactorRemoved     = "factor-removed"     //
 	DeletionScheduled = "deletion-scheduled" // and may be taken back until then
 	Deleted           = "deleted"            //
+	KeyCreated        = "key-created"        // an API key of the user's own, or a key that signs with it
 	KeyExpiring       = "key-expiring"       // an API key
 	ProviderLinked    = "provider-linked"    // an outside account opens this one from now on
 	RecoveryUsed      = "recovery-used"      // a recovery code
@@ -41,14 +42,15 @@ func needs() map[string]need {
 		Exists:            {"link", "recover"},
 		Invite:            {"link", "expires"},
 		Recover:           {"link", "expires"},
-		PasswordChanged:   event(),
+		PasswordChanged:   event("keys?", "grants?"),
 		EmailChanged:      event(),
 		EmailConfirm:      {"link", "expires"},
 		NewDevice:         event(),
-		FactorAdded:       event("factor"),
+		FactorAdded:       event("factor", "ended?"),
 		FactorRemoved:     event("factor"),
 		DeletionScheduled: {"due", "link"},
 		Deleted:           {"at"},
+		KeyCreated:        event("name", "expires", "signing?"),
 		KeyExpiring:       {"name", "expires", "link"},
 		ProviderLinked:    event("provider"),
 		RecoveryUsed:      event("left"),

@@ -23,7 +23,7 @@ func goldenData(kind string) map[string]string {
 		"link": testBase + "/auth/page?token=T0ken-_&x=1", "recover": testBase + "/auth/recover",
 		"at": "2026-03-01T12:34:56Z", "expires": "2026-03-02T13:30:00+01:00", "due": "2026-03-31T00:00:00Z",
 		"device": "Firefox on Linux", "place": "Graz, Austria", "factor": "passkey <Ann's phone>", "name": "nightly & co",
-		"provider": "Google", "left": "7",
+		"provider": "Google", "left": "7", "keys": "2", "grants": "1", "ended": "3", "signing": "ed25519",
 	}
 	data := map[string]string{}
 	for _, key := range needs()[kind] {
@@ -112,7 +112,7 @@ func TestFilesOfEachKind(t *testing.T) {
 	for name := range want {
 		t.Errorf("letters/%s is missing", name)
 	}
-	if len(Kinds()) != 15 {
+	if len(Kinds()) != 16 {
 		t.Errorf("%d kinds", len(Kinds()))
 	}
 }
@@ -172,6 +172,41 @@ func TestForeignText(t *testing.T) {
 	}
 	if strings.Contains(letter.HTML, "<b ") || !strings.Contains(letter.HTML, "&lt;b onload=x&gt;") {
 		t.Errorf("HTML\n%s", letter.HTML)
+	}
+}
+
+// TestWithout: what a letter may leave out, it does not speak of.
+func TestWithout(t *testing.T) {
+	l := openLetters(t, testZone())
+	for _, c := range []struct{ kind, without, text string }{
+		{PasswordChanged, "keys", "API keys ended: 2"}, {FactorAdded, "ended", "sessions have ended: 3"}, {KeyCreated, "signing", "to sign requests with: ed25519"},
+	} {
+		for _, there := range []bool{true, false} {
+			data := goldenData(c.kind)
+			if !there {
+				data[c.without] = ""
+			}
+			letter, err := l.Compose(c.kind, "en", data)
+			if err != nil || strings.Contains(letter.Text, c.text) != there {
+				t.Errorf("%s with %s %v: %v\n%s", c.kind, c.without, there, err, letter.Text)
+			}
+		}
+	}
+}
+
+// TestGermanIsPolite: letters speak as the pages do.
+func TestGermanIsPolite(t *testing.T) {
+	familiar := regexp.MustCompile(`(?i)\b(du|dich|dir|dein\w*)\b`)
+	if !familiar.MatchString("Falls du das warst") {
+		t.Fatal("positive control: du is not found")
+	}
+	l := openLetters(t, testZone())
+	for _, kind := range Kinds() {
+		letter, err := l.Compose(kind, "de", goldenData(kind))
+		must(t, err)
+		if found := familiar.FindString(letter.Subject + letter.Text + letter.HTML); found != "" {
+			t.Errorf("%s says %q", kind, found)
+		}
 	}
 }
 

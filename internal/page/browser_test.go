@@ -178,7 +178,7 @@ func TestBrowser(t *testing.T) {
 	s := newSite(t, newPages(t, ""))
 	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		w.Header().Set("Content-Security-Policy", pagePolicy)
+		w.Header().Set("Content-Security-Policy", contentPolicy)
 		_, _ = w.Write([]byte(`<!doctype html><title>x</title><h1 style="color:red">x</h1><script>console.error(1)</script>`))
 	}))
 	defer bad.Close()

@@ -24,7 +24,9 @@ var details = map[string]string{
 
 	"shorter than # characters": "shorter",
 	"use at least # characters": "shorter",
-	"use at least # characters, such as a few words; # are enough with a second factor": "shorter_alone",
+	"use at least # characters, such as a few words; # are enough with a second factor":                                "shorter_alone",
+	"your password may be shorter than # characters, which takes a second factor beside it; choose a longer one first": "short_alone",
+
 	"this is one of the most used passwords; choose another":                            "common",
 	"this is one character repeated; choose another":                                    "repeated",
 	"this is made of your address, your name or the name of this place; choose another": "own",
@@ -45,6 +47,15 @@ var details = map[string]string{
 	"the account has no passkey that works here":                             "passkey_none",
 	"passkeys are not available at this address":                             "passkey_none",
 	"the zone's passkeys are made for another host now; load the page again": "again",
+
+	"unknown or too old":                                                                                      "code_ended",
+	"there is no second factor yet":                                                                           "factor_none",
+	"this login opens another account here":                                                                   "provider_other",
+	"another login of this provider is connected; disconnect it first":                                        "provider_connected",
+	"nothing else opens the account; choose a password first":                                                 "way_last",
+	"this is the last second factor, and one is needed here; add another first":                               "factor_last",
+	"the link is of another account than the one that is logged in":                                           "link_other",
+	"this login is not connected with an account here; log in another way and connect it on the account page": "provider_unknown",
 }
 
 // explain finds the text for a public detail.

@@ -130,7 +130,7 @@ func TestRefusalOf(t *testing.T) {
 	}{
 		{problem.New(problem.AuthLogin, nil), Login{}, []string{"E-mail or password is wrong", "Check both"}, "aria-invalid"},
 		{problem.New(problem.AuthLogin, nil), Password{Current: true}, []string{"The current password is wrong", `href="#current"`, "aria-invalid"}, "E-mail or password"},
-		{problem.New(problem.AuthLogin, nil), MFA{StepUp: true, Password: true}, []string{"The current password is wrong", `href="#password"`}, "E-mail or password"},
+		{problem.New(problem.AuthLogin, nil), MFA{StepUp: true, Password: true}, []string{"The password is wrong", `href="#password"`}, "E-mail or password"},
 		{problem.New(problem.AccountFactor, nil), MFA{Factors: []string{"totp"}}, []string{"The second factor is not right", `href="#code"`}, ""},
 		{problem.New(problem.AccountFactor, nil), MFA{Factors: []string{"passkey"}}, []string{"The second factor is not right"}, `href="#`},
 		{problem.WithDetail(problem.AccountPassword, "shorter than 15 characters"), Register{}, []string{"Choose another password", "Use at least 15 characters.", `href="#password"`}, ""},
@@ -146,6 +146,10 @@ func TestRefusalOf(t *testing.T) {
 		{Later(problem.LimitBusy, time.Second), Login{}, []string{"Busy right now", "Try again in 1 second."}, ""},
 		{problem.New(problem.InternalError, errors.New("secret")), refused{}, []string{"Something went wrong here"}, "secret"},
 		{problem.New(problem.ProviderDenied, nil), refused{}, []string{"The other provider did not log you in", "cancelled there"}, ""},
+		{problem.New(problem.AuthLogin, nil), Link{Provider: "sso"}, []string{"The password is wrong", `href="#password"`}, "E-mail or password"},
+		{problem.WithDetail(problem.AccountInvalid, "user_code: unknown or too old"), Device{}, []string{"Check the code", "Have your device show a new one.", `href="#user_code"`}, ""},
+		{problem.New(problem.OAuthClient, nil), refused{}, []string{"The app is not known here, or no longer."}, ""},
+		{problem.WithDetail(problem.OAuthRequest, "client_id is not registered"), refused{}, []string{"client_id is not registered."}, "Client_id"},
 		{problem.WithDetail(problem.AccountConflict, "this is the last factor"), Account{}, []string{"This cannot be done now", "This is the last factor."}, ""},
 	} {
 		body := show(t, p, c.view, "en", RefusalOf(c.err), "").Body.String()

@@ -88,7 +88,6 @@ func usedKeys(t *testing.T) map[string]bool {
 			used["verify."+f.Kind()], used["verify."+f.Kind()+".submit"] = true, true
 		}
 	}
-	used["title.sent.delete"], used["sent.delete"] = true, true
 	for _, v := range []View{MFA{StepUp: true}, DeviceDone{}, Password{Current: true, Expired: true}} {
 		used[(&frame{Page: v}).title()] = true
 	}

@@ -95,7 +95,7 @@ func (p *Pages) Write(w http.ResponseWriter, r *http.Request, status int, v View
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", f.Lang)
-	h.Set("Content-Security-Policy", contentPolicy(v))
+	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Referrer-Policy", "same-origin") // no-referrer would make the Origin of our own forms null

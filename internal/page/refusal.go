@@ -79,7 +79,7 @@ func (r *Refusal) on(v View) *Refusal {
 		switch v := v.(type) {
 		case MFA:
 			if v.Password {
-				say("password", "refusal.field.current", "refusal.field.current.text")
+				say("password", "refusal.field.own", "refusal.field.current.text")
 			} else {
 				say("code", "refusal.account.factor", "refusal.account.factor.text")
 			}
@@ -88,7 +88,7 @@ func (r *Refusal) on(v View) *Refusal {
 		case Password:
 			say("current", "refusal.field.current", "refusal.field.current.text")
 		case Link:
-			say("password", "refusal.field.current", "refusal.field.current.text")
+			say("password", "refusal.field.own", "refusal.field.current.text")
 		}
 	case problem.AuthInvalid, problem.AuthExpired, problem.AccountExists:
 		text := "passkey.failed"
@@ -143,13 +143,15 @@ func (f *frame) RefusalField() string {
 }
 
 // sentence makes a public detail, which problem documents hold in lower case,
-// into one for a page.
+// into one for a page. The name of a parameter stays as it is.
 func sentence(s string) string {
 	first, n := utf8.DecodeRuneInString(s)
 	if n == 0 {
 		return ""
 	}
-	s = string(unicode.ToUpper(first)) + s[n:]
+	if word, _, _ := strings.Cut(s, " "); !strings.Contains(word, "_") {
+		s = string(unicode.ToUpper(first)) + s[n:]
+	}
 	if strings.HasSuffix(s, ".") {
 		return s
 	}

@@ -38,7 +38,7 @@ const qr = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 29 29" role="im
 
 var totp = TOTP{Flow: "flow-1", Secret: "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP", URI: "otpauth://totp/shop:ada@shop.example?secret=JBSWY3DPEHPK3PXP&issuer=shop", QR: qr}
 
-var providers = []ProviderButton{{Name: "google", Title: "Google", Origin: "https://accounts.google.com"}, {Name: "corp", Title: "Example & Sons"}}
+var providers = []ProviderButton{{Name: "google", Title: "Google"}, {Name: "corp", Title: "Example & Sons"}}
 
 // samples are all pages with every part of them shown.
 func samples() map[string]View {
@@ -59,7 +59,6 @@ func samples() map[string]View {
 		"verify-register":  Verify{Kind: "register", Token: "t0k3n", Email: "ada@shop.example"},
 		"verify-invite":    Verify{Kind: "invite", Token: "t0k3n", Email: "ada@shop.example", Password: true, MinLength: 8},
 		"verify-email":     Verify{Kind: "email", Token: "t0k3n", Email: "ada@new.example"},
-		"verify-delete":    Verify{Kind: "delete", Token: "t0k3n", Email: "ada@shop.example"},
 		"recover":          Recover{Email: "ada@shop.example"},
 		"password":         Password{Email: "ada@shop.example", Current: true, Expired: true, MinLength: 15, Next: "/auth/account"},
 		"password-reset":   Password{Token: "t0k3n", Email: "ada@shop.example", MinLength: 8},
@@ -78,7 +77,7 @@ func samples() map[string]View {
 		"link":             Link{Provider: "google", Title: "Google", Email: "ada@shop.example", Flow: "flow-1"},
 		"bootstrap":        Bootstrap{Token: "t0k3n", Email: "ada@shop.example", MinLength: 15},
 		"bootstrap-typed":  Bootstrap{MinLength: 15},
-		"consent":          Consent{Flow: "flow-1", Client: "reports", Title: "Quarterly Reports", Email: "ada@shop.example", Host: "reports.example", Scopes: []string{"openid", "profile", "email", "offline_access", "orders:read"}, FormAction: "https://reports.example"},
+		"consent":          Consent{Flow: "flow-1", Client: "reports", Title: "Quarterly Reports", Email: "ada@shop.example", Host: "reports.example", Scopes: []string{"openid", "profile", "email", "offline_access", "orders:read"}},
 		"consent-device":   Consent{Flow: "flow-1", Client: "tv", Title: "Shop on TV", Email: "ada@shop.example", Scopes: []string{"openid", "orders:read"}, Device: true, Place: "203.0.113.7"},
 		"device":           Device{Code: "WDJB-MJHT"},
 		"device-done":      DeviceDone{Allowed: true},

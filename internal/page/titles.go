@@ -8,11 +8,11 @@ func (f *frame) title() string {
 			return "title.step-up"
 		}
 	case Sent:
-		return known("title.sent.", v.Kind, "register", "recover", "email", "delete")
+		return known("title.sent.", v.Kind, "register", "recover", "email")
 	case Verify:
-		return known("title.verify.", v.Kind, "register", "invite", "email", "delete")
+		return known("title.verify.", v.Kind, "register", "invite", "email")
 	case Password:
-		if v.Expired {
+		if v.Expired || v.Short {
 			return "title.password.expired"
 		}
 		if v.Token != "" || !v.Current {
@@ -69,9 +69,9 @@ func (f *frame) Title() (string, error) {
 func (f *frame) Kind() string {
 	switch v := f.Page.(type) {
 	case Sent:
-		return known("", v.Kind, "register", "recover", "email", "delete")
+		return known("", v.Kind, "register", "recover", "email")
 	case Verify:
-		return known("", v.Kind, "register", "invite", "email", "delete")
+		return known("", v.Kind, "register", "invite", "email")
 	}
 	return ""
 }

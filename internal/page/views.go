@@ -19,12 +19,7 @@ type Login struct {
 }
 
 // ProviderButton leads to another provider.
-type ProviderButton struct {
-	Name, Title string
-	// Origin is where its button leads, when that is answered with a redirect
-	// (https://host): browsers want it in form-action. With Onward it is not needed.
-	Origin string
-}
+type ProviderButton struct{ Name, Title string }
 
 // MFA is the second step of a login, or a step-up.
 type MFA struct {
@@ -72,6 +67,8 @@ type Password struct {
 	Flow         string // a login that waits for the new password; empty: none
 	Current      bool
 	Expired      bool // the zone has passwords change after max_age
+	Short        bool // the one in force is too short without a second factor
+	Keys         int  // live API keys, which stay unless the user says otherwise
 	MinLength    int
 	Next         string
 }
@@ -163,6 +160,7 @@ type NewPasskey struct{ Next string }
 // Codes are recovery codes, shown once.
 type Codes struct {
 	Codes []string
+	Ended int // other sessions that ended with the first factor
 	Next  string
 }
 
@@ -209,7 +207,6 @@ type Consent struct {
 	Scopes                     []string
 	Device                     bool
 	Place                      string // device flow: where the request came from
-	FormAction                 string // origin or scheme of the client's redirect URI: https://host, com.example.app:
 }
 
 // Device asks for the code that a device shows.
@@ -227,19 +224,6 @@ type LoggedOut struct{ Title string }
 
 // Message is a page of one sentence: keys of its title and text.
 type Message struct{ Title, Text, Link, LinkText string }
-
-// FormActions are the origins that the page's forms lead to besides ours.
-func (v Login) FormActions() []string    { return origins(v.Providers) }
-func (v Register) FormActions() []string { return origins(v.Providers) }
-func (v Consent) FormActions() []string  { return []string{v.FormAction} }
-
-func origins(list []ProviderButton) []string {
-	var all []string
-	for _, b := range list {
-		all = append(all, b.Origin)
-	}
-	return all
-}
 
 func (Login) template() string      { return "login" }
 func (MFA) template() string        { return "mfa" }

@@ -199,3 +199,10 @@ func cut(text string, n int) string {
 	}
 	return text[:n]
 }
+
+// StandsAlone says whether a password has the length of one beside which there is
+// no second factor.
+func StandsAlone(p obs.Secret) bool {
+	plain, err := present(p)
+	return err == nil && utf8.RuneCount(plain.nfc) >= MinAlone
+}

@@ -46,6 +46,9 @@ type Principal struct {
 	Owner    string         // user id of whose key it is; empty: nobody's, or no key. It gives no rights
 	Networks []netip.Prefix // from where the credential is taken; empty: from anywhere
 	Bound    Bound          // the key that whoever sends the credential must hold
+	// StepUp: the zone wants two factors of the user by now, and the session was made
+	// with one. It opens nothing but the way to the second.
+	StepUp bool
 }
 
 // Bound is what a credential is bound to (`cnf`, RFC 7800). The zero value is

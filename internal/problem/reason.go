@@ -169,7 +169,7 @@ var reasons = [reasonCount]info{
 	AuthLogin:       {"auth.login", 401, "E-mail or password is wrong", "The same answer for known and unknown accounts."},
 	AuthProof:       {"auth.proof", 401, "The proof of possession does not hold", "The token is bound to a key or certificate, and the request does not show that its sender holds it (RFC 9449, RFC 8705)."},
 	AuthNonce:       {"auth.nonce", 401, "The proof of possession needs a nonce", "Make the proof again with the nonce of the header DPoP-Nonce (RFC 9449 section 9)."},
-	AuthStepUp:      {"auth.step_up", 401, "A fresh or stronger login is required", "The route asks for a second factor or a recent login."},
+	AuthStepUp:      {"auth.step_up", 401, "A fresh or stronger login is required", "The route asks for a second factor or a recent login, or the zone for a second factor that this session lacks."},
 	AuthUnavailable: {"auth.unavailable", 503, "Authentication is not available", "The account store cannot be reached; nothing is let through meanwhile."},
 
 	LimitRate:        {"limit.rate", 429, "Too many requests", "The route's or listener's rate is used up; see Retry-After."},

@@ -41,7 +41,7 @@ func TestFixation(t *testing.T) {
 		t.Errorf("rotated %q (%s) to %q (%s), want both new", before, old.ID, after, s.ID)
 	}
 	want := old
-	want.ID, want.Level, want.Method = s.ID, 2, "totp"
+	want.ID, want.Level, want.Reached, want.Method = s.ID, 2, 2, "totp"
 	want.AuthTime, want.LastUsed, want.ValidUntil = f.clock(), f.clock(), f.clock().Add(lives.Idle)
 	if s != want { // the absolute end is where it was
 		t.Errorf("rotated to %+v, want %+v", s, want)

@@ -49,7 +49,7 @@ func (s *Sessions) CreateTx(ctx context.Context, tx *store.Tx, n NewSession) (to
 		Session: Session{
 			ID: newID(), User: n.User,
 			Created: now, AuthTime: now, LastUsed: now, Expires: now.Add(absolute),
-			Remember: n.Remember, Level: n.Level, Method: n.Method,
+			Remember: n.Remember, Level: n.Level, Reached: n.Level, Method: n.Method,
 			Client: n.Client.Unmap().WithZone(""), Agent: clean(n.Agent, maxAgent),
 		},
 		hash: Hash(token),
@@ -147,7 +147,7 @@ func (s *Sessions) replace(ctx context.Context, tx *store.Tx, old *row, change R
 	r.ID, r.hash, r.LastUsed, r.Level = newID(), Hash(next), now, level
 	r.ValidUntil = earlier(r.Expires, now.Add(r.idle))
 	if change.Level > 0 {
-		r.Level, r.Method, r.AuthTime = change.Level, change.Method, now
+		r.Level, r.Reached, r.Method, r.AuthTime = change.Level, change.Level, change.Method, now
 	}
 	if err := end(ctx, tx, old, now); err != nil {
 		return "", Session{}, err

@@ -24,7 +24,7 @@ func TestLevelFades(t *testing.T) {
 	if made.Level != 2 || !made.ValidUntil.Equal(fades) || !made.Expires.Equal(made.Created.Add(lives.Remember)) {
 		t.Errorf("made %+v, want level 2 until %v", made, fades)
 	}
-	if s := f.want(one, problem.OK, "one factor"); !s.ValidUntil.Equal(s.Expires) {
+	if s := f.want(one, problem.OK, "one factor"); s.Reached != 1 || !s.ValidUntil.Equal(s.Expires) {
 		t.Errorf("one factor is valid until %v, want %v: nothing fades", s.ValidUntil, s.Expires)
 	}
 	if s := f.want(short, problem.OK, "not remembered"); !s.ValidUntil.Equal(s.Created.Add(lives.Idle)) {
@@ -35,8 +35,8 @@ func TestLevelFades(t *testing.T) {
 		t.Errorf("just before: level %d until %v, want 2 until %v", s.Level, s.ValidUntil, fades)
 	}
 	f.pass(time.Microsecond)
-	if s := f.want(token, problem.OK, "at the moment"); s.Level != 1 || s.Method != "passkey" || !s.ValidUntil.Equal(s.Expires) {
-		t.Errorf("then: %+v, want level 1 until its end", s)
+	if s := f.want(token, problem.OK, "at the moment"); s.Level != 1 || s.Reached != 2 || s.Method != "passkey" || !s.ValidUntil.Equal(s.Expires) {
+		t.Errorf("then: %+v, want level 1 until its end, and that 2 was reached", s)
 	}
 	if list, err := f.List(t.Context(), "u"); err != nil || slices.ContainsFunc(list, func(s session.Session) bool { return s.Level > 1 }) {
 		t.Errorf("list %+v, %v, want level 1", list, err)
@@ -51,8 +51,8 @@ func TestLevelFades(t *testing.T) {
 	}
 	f.pass(lives.Absolute)
 	again, s, err := f.Rotate(t.Context(), raised, session.Rotation{})
-	if err != nil || s.Level != 1 {
-		t.Errorf("a rotation proves nothing: level %d, %v, want 1", s.Level, err)
+	if err != nil || s.Level != 1 || s.Reached != 2 {
+		t.Errorf("a rotation proves nothing, and takes nothing: level %d, reached %d, %v, want 1 and 2", s.Level, s.Reached, err)
 	}
 	f.SetLifetimes(zone.Sessions{Idle: lives.Idle, Absolute: 2 * lives.Absolute, Remember: lives.Remember})
 	if s := f.want(again, problem.OK, "another map"); s.Level != 2 {

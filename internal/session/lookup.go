@@ -21,7 +21,7 @@ func (s *Sessions) Lookup(ctx context.Context, token string) (Session, error) {
 	hash := Hash(token)
 	used := s.uses.of(hash) // before the row is read: what leaves the memory is in the row by then
 	var r *row
-	err := s.db.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+	err := s.db.Look(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		r, err = byHash(ctx, tx, hash)
 		return err
 	})
@@ -45,7 +45,7 @@ func (s *Sessions) Lookup(ctx context.Context, token string) (Session, error) {
 // never was.
 func (s *Sessions) Find(ctx context.Context, user, id string) (Session, error) {
 	var r *row
-	err := s.db.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+	err := s.db.Look(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		r, err = byID(ctx, tx, user, id)
 		return err
 	})

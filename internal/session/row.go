@@ -34,6 +34,7 @@ func scan(r interface{ Scan(...any) error }) (*row, error) {
 		return nil, err
 	}
 	copy(s.hash[:], hash)
+	s.Reached = s.Level
 	s.Created, s.AuthTime, s.LastUsed = store.FromMicros(created), store.FromMicros(authenticated), store.FromMicros(used)
 	s.Expires, s.revoked = store.FromMicros(end), store.FromMicros(ended)
 	s.idle = time.Duration(idle) * time.Microsecond

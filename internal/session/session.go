@@ -16,7 +16,8 @@
 // A session that is remembered lives long, the proof of two factors does not: its
 // level counts as 2 until `absolute` after the last proof, and as 1 from then on.
 // ValidUntil never lies beyond that moment, so that caches ask again. A session
-// that is not remembered has ended by then.
+// that is not remembered has ended by then. Reached says what was proved, however
+// long ago.
 //
 // # Lifetimes
 //
@@ -100,6 +101,7 @@ type Session struct {
 	ValidUntil time.Time // its end if it is not used again; never after Expires. A cache may rely on it, until a revocation
 	Remember   bool
 	Level      int // as it counts now, see the package document
+	Reached    int // as it was proved, at the login or a step-up since: it does not fade
 	Method     string
 	Client     netip.Addr
 	Agent      string

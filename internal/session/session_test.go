@@ -128,7 +128,7 @@ func TestCreateAndLookup(t *testing.T) {
 	want := session.Session{
 		ID: made.ID, User: "u1", Created: now, AuthTime: now, LastUsed: now,
 		Expires: now.Add(12 * time.Hour), ValidUntil: now.Add(30 * time.Minute),
-		Level: 2, Method: "passkey", Client: netip.MustParseAddr("192.0.2.7"), Agent: made.Agent,
+		Level: 2, Reached: 2, Method: "passkey", Client: netip.MustParseAddr("192.0.2.7"), Agent: made.Agent,
 	}
 	if made != want {
 		t.Errorf("created %+v, want %+v", made, want)

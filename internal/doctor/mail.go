@@ -25,8 +25,8 @@ type Outbox struct {
 }
 
 const (
-	mailTime   = 15 * time.Second // a server that looks the client up may be slow to greet
-	longInMail = 15 * time.Minute // a letter that waits for longer is of little use to who asked for it
+	mailTime   = 15 * time.Second                                                                                       // a server that looks the client up may be slow to greet
+	longInMail = 15 * time.Minute                                                                                       // a letter that waits for longer is of little use to who asked for it
 	mailMend   = "smtps://USER:PASS@HOST:465, or smtp+starttls://USER:PASS@HOST:587, in the file of identity.mail.smtp" // #nosec G101 -- words in the place of both
 )
 

@@ -88,6 +88,12 @@ func (z *zoned) try(c call) answer {
 		client = z.client()
 	}
 	res, err := client.Do(req)
+	if err != nil && strings.Contains(err.Error(), "client conn could not be established") {
+		// The door hung up before anything was sent: a machine this busy kept the
+		// client for longer than it waits for a request.
+		req, id = z.request(c)
+		res, err = client.Do(req)
+	}
 	if err != nil {
 		return answer{ID: id, Err: err}
 	}

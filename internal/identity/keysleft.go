@@ -2,28 +2,12 @@ package identity
 
 import (
 	"context"
-	"net/http"
 
-	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/store"
 )
 
 // API keys are no sessions: they stay when their owner changes the password or logs
-// out everywhere, unless the owner says otherwise. So the owner is told how many do.
-
-// keysLeftJSON says how many API keys live on.
-type keysLeftJSON struct {
-	KeysLeft int `json:"keys_left"`
-}
-
-// keysLeft answers a program; 204 says that no key lives on.
-func keysLeft(w http.ResponseWriter, n int) error {
-	if n == 0 {
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	return page.WriteJSON(w, http.StatusOK, keysLeftJSON{n})
-}
+// out everywhere, unless the owner says otherwise. So the pages tell the owner how many do.
 
 // liveKeys is how many live keys a user has.
 func (id *Identity) liveKeys(ctx context.Context, user string) (int, error) {

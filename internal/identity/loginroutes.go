@@ -101,12 +101,11 @@ func (id *Identity) logout(w http.ResponseWriter, r *http.Request) error {
 			return problem.WithDetail(problem.AccountInvalid, "keys: only with everywhere")
 		}
 	}
-	left := 0
 	wantsPage := page.WantsPage(r)
 	p, err := caller(r)
 	switch {
 	case err == nil:
-		if left, err = id.endSessions(r.Context(), p, everywhere, keys); err != nil {
+		if err := id.endSessions(r.Context(), p, everywhere, keys); err != nil {
 			return err
 		}
 		if byCookie(p) {
@@ -121,7 +120,8 @@ func (id *Identity) logout(w http.ResponseWriter, r *http.Request) error {
 	if wantsPage {
 		return page.Redirect(w, page.LoginPath+"?bye")
 	}
-	return keysLeft(w, left)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // clearSite has a browser forget what it keeps of this origin (Clear Site Data,
@@ -136,12 +136,13 @@ func clearSite(w http.ResponseWriter, everywhere bool) {
 	w.Header().Set("Clear-Site-Data", what)
 }
 
-// endSessions says how many API keys live on after the end of all sessions.
-func (id *Identity) endSessions(ctx context.Context, p *policy.Principal, everywhere, keys bool) (left int, err error) {
+// endSessions ends the session of a principal, or everywhere all of its user's, with
+// the API keys where that is asked for.
+func (id *Identity) endSessions(ctx context.Context, p *policy.Principal, everywhere, keys bool) error {
 	if !everywhere {
-		return 0, id.endSession(ctx, p.Subject, p.Session)
+		return id.endSession(ctx, p.Subject, p.Session)
 	}
-	err = id.db.change(ctx, func(ctx context.Context, t tx) error {
+	return id.db.change(ctx, func(ctx context.Context, t tx) error {
 		if keys {
 			if _, err := id.endKeys(ctx, t, p.Subject); err != nil {
 				return err
@@ -150,8 +151,4 @@ func (id *Identity) endSessions(ctx context.Context, p *policy.Principal, everyw
 		_, err := id.endAll(ctx, t, p.Subject, "")
 		return err
 	})
-	if err != nil {
-		return 0, err
-	}
-	return id.liveKeys(ctx, p.Subject)
 }

@@ -118,10 +118,8 @@ func (id *Identity) password(w http.ResponseWriter, r *http.Request) error {
 	if page.WantsPage(r) {
 		return page.Follow(w, to)
 	}
-	if v.Flag("keys") {
-		again.Keys = 0
-	}
-	return keysLeft(w, again.Keys)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // letIn remembers the owner of a mailbox by device and network: whoever guesses at
@@ -191,8 +189,8 @@ func (id *Identity) passwordEvent(r *http.Request, ended *delegates) map[string]
 }
 
 // changePassword ends every other session, and the user's API keys where that is
-// asked for: they are for programs that go on, and the owner has lost nothing. That the password in force is asked for
-// is guessing at it like a login, and counted as such.
+// asked for: they are for programs that go on, and the owner has lost nothing. A
+// wrong password in the place of the one in force is a guess, and counted as such.
 func (id *Identity) changePassword(w http.ResponseWriter, r *http.Request, v page.Values) (again page.Password, err error) {
 	p, a, err := id.freshCaller(w, r)
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -160,11 +159,8 @@ func (b *bed) open(ctx context.Context, passwords *password.Passwords) error {
 	b.introspected = recall.New(func(t oauth.Resolved, subject string) bool { return t.Subject == subject }, time.Now, func(time.Time) bool { return true })
 	b.db.Subscribe(b.introspected.Forget)
 	b.provider, err = oauth.New(ctx, oauth.Config{
-		Zone: z, Issuer: base, DB: b.db, Values: memory, Root: root, Keys: ring, Users: users{b}, Throttle: guesses, Pages: pages, Flows: flows,
+		Zone: z, Issuer: base, DB: b.db, Values: memory, Root: root, Keys: ring, Introspected: b.introspected, Users: users{b}, Throttle: guesses, Pages: pages, Flows: flows,
 		Secret: func(*zone.Secret) (string, error) { return clientSecret, nil },
-		Recall: func(ctx context.Context, hash [sha256.Size]byte, ask func(context.Context) (oauth.Resolved, time.Time, error)) (oauth.Resolved, error) {
-			return b.introspected.Recall(ctx, recall.Key{Hash: hash}, ask)
-		},
 	})
 	if err != nil {
 		return err
@@ -208,6 +204,10 @@ func (a accountSessions) CreateTx(ctx context.Context, tx *store.Tx, n identity.
 		ID: s.ID, User: s.User, Created: s.Created, AuthTime: s.AuthTime, Remember: s.Remember, LastUsed: s.LastUsed, Expires: s.Expires,
 		Level: s.Level, Method: s.Method, Client: s.Client, Agent: s.Agent,
 	}, err
+}
+
+func (a accountSessions) LiveTx(ctx context.Context, tx *store.Tx, user, id string) error {
+	return a.of.LiveTx(ctx, tx, user, id)
 }
 
 // users tells the provider of accounts and sessions, as package app does.

@@ -115,6 +115,10 @@ func (a accountSessions) RaiseTx(ctx context.Context, tx *store.Tx, user, id str
 	return tok, accountSession(s), err
 }
 
+func (a accountSessions) LiveTx(ctx context.Context, tx *store.Tx, user, id string) error {
+	return a.sessions.LiveTx(ctx, tx, user, id)
+}
+
 func (a accountSessions) RevokeTx(ctx context.Context, tx *store.Tx, user, id string) error {
 	return a.sessions.RevokeTx(ctx, tx, user, id)
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
 	"net"
 	"net/http"
 	"slices"
@@ -50,11 +49,8 @@ func (s *system) openOpenID(ctx context.Context) error {
 	s.introspected = recall.New(func(t oauth.Resolved, subject string) bool { return t.Subject == subject }, s.clock, s.fresh)
 	s.openID, err = oauth.New(ctx, oauth.Config{
 		Zone: z, Issuer: z.Identity.URL, MTLSBase: mtlsBase(z), DB: s.db, Values: s.values("openid"), Root: s.root, Keys: ring,
-		Users: openIDUsers{s}, Throttle: s.accounts.guesses, Pages: pages, Flows: s.accounts.flows, Secret: readSecret,
+		Introspected: s.introspected, Users: openIDUsers{s}, Throttle: s.accounts.guesses, Pages: pages, Flows: s.accounts.flows, Secret: readSecret,
 		Clock: s.clock, Log: s.log, Count: func(event string) { events.WithLabelValues(event).Inc() },
-		Recall: func(ctx context.Context, hash [sha256.Size]byte, ask func(context.Context) (oauth.Resolved, time.Time, error)) (oauth.Resolved, error) {
-			return s.introspected.Recall(ctx, recall.Key{Hash: hash}, ask)
-		},
 	})
 	if err != nil {
 		return err
@@ -135,14 +131,10 @@ func (u openIDUsers) Claims(ctx context.Context, user string, scopes []string) (
 // Active says whether a user may act now, and whether the session lives, until when
 // if nobody uses it, and has the factors that the zone wants. Reason auth.step_up: it
 // has not.
-func (u openIDUsers) Active(ctx context.Context, user, id string) (until time.Time, err error) {
-	reached := policy.TwoFactors // given for longer: judged when it was given
-	if id != "" {
-		session, err := u.s.sessions.Find(ctx, user, id)
-		if err != nil {
-			return time.Time{}, ended(err)
-		}
-		until, reached = session.ValidUntil, session.Reached
+func (u openIDUsers) Active(ctx context.Context, user, id string) (time.Time, error) {
+	until, reached, err := behind(ctx, u.s.sessions, user, id)
+	if err != nil {
+		return time.Time{}, err
 	}
 	p, err := u.s.accounts.current.Load().Principal(ctx, user, reached)
 	if err == nil && p.StepUp {
@@ -151,13 +143,18 @@ func (u openIDUsers) Active(ctx context.Context, user, id string) (until time.Ti
 	return until, err
 }
 
-// ended says of a session which is not there that it has ended: whoever names one
-// has seen it. Without the store nothing is said.
-func ended(err error) error {
-	if problem.ReasonOf(err) == problem.AuthInvalid {
-		return problem.New(problem.AuthRevoked, err)
+// behind is what the session says that stands behind a token: until when it lives if
+// nobody uses it, and how many factors it has shown. A token without one was given for
+// longer: it has its own end alone (zero), and was judged when it was given.
+func behind(ctx context.Context, sessions *session.Sessions, user, id string) (until time.Time, reached int, err error) {
+	if id == "" {
+		return time.Time{}, policy.TwoFactors, nil
 	}
-	return err
+	s, err := sessions.Find(ctx, user, id)
+	if problem.ReasonOf(err) == problem.AuthInvalid { // whoever names one has seen it: it has ended
+		err = problem.New(problem.AuthRevoked, err)
+	}
+	return s.ValidUntil, s.Reached, err
 }
 
 // EndSession logs a session out and takes its cookie back.
@@ -178,24 +175,6 @@ func (s *system) endUser(ctx context.Context, tx *store.Tx, user, spared string)
 // isJWT says whether a bearer can be a JWT; tokens of ours that are opaque hold no dot.
 func isJWT(value string) bool { return strings.Count(value, ".") == 2 }
 
-// within is how long a token may be believed: a session that runs out is told to
-// nobody, so its tokens are held against it here, and it says how many factors
-// stand behind them. One without a session has its own end alone, and was judged
-// when it was given.
-func (c *credentials) within(ctx context.Context, t oauth.Resolved) (until time.Time, reached int, err error) {
-	if t.Session == "" {
-		return t.Until, policy.TwoFactors, nil
-	}
-	s, err := c.sessions.Find(ctx, t.Subject, t.Session)
-	if err != nil {
-		return time.Time{}, 0, ended(err)
-	}
-	if s.ValidUntil.Before(t.Until) {
-		return s.ValidUntil, s.Reached, nil
-	}
-	return t.Until, s.Reached, nil
-}
-
 // resolveToken returns the principal of an access token of our own provider.
 func (c *credentials) resolveToken(ctx context.Context, value string) (policy.Principal, time.Time, error) {
 	t, err := c.openID.Resolve(ctx, value)
@@ -204,9 +183,13 @@ func (c *credentials) resolveToken(ctx context.Context, value string) (policy.Pr
 	}
 	p := policy.Principal{Kind: policy.Client, Subject: t.Subject}
 	if t.Kind == "user" {
-		var reached int
-		if t.Until, reached, err = c.within(ctx, t); err != nil {
+		// A session that runs out is told to nobody: its tokens are held against it here.
+		until, reached, err := behind(ctx, c.sessions, t.Subject, t.Session)
+		if err != nil {
 			return policy.Principal{}, time.Time{}, err
+		}
+		if !until.IsZero() && until.Before(t.Until) {
+			t.Until = until
 		}
 		if p, err = c.identity().Principal(ctx, t.Subject, reached); err != nil {
 			return policy.Principal{}, time.Time{}, err

@@ -56,7 +56,7 @@ type system struct {
 	creds    *credentials
 	seen     seen // what the token service has looked up
 
-	introspected *recall.Memory[oauth.Resolved]
+	introspected *recall.Memory[oauth.Resolved] // what introspection has
 	minter       *token.Minter
 	joins        *join.Tokens
 	control      *innerSide // nil: the zone has no control listener

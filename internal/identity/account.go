@@ -1,8 +1,6 @@
 package identity
 
 import (
-	"sallyport.dev/internal/store"
-
 	"context"
 	"net/http"
 	"slices"
@@ -10,6 +8,7 @@ import (
 	"sallyport.dev/internal/factor"
 	"sallyport.dev/internal/page"
 	"sallyport.dev/internal/policy"
+	"sallyport.dev/internal/store"
 )
 
 // accountRoutes are what users do with accounts of theirs.

@@ -15,8 +15,8 @@ const (
 	dueBatch   = 100 // accounts that one look finds
 )
 
-// Run deletes accounts whose grace is over, and old invitations, until ctx ends. Several processes may
-// run it.
+// Run deletes accounts whose grace is over, and old invitations, until ctx ends.
+// Several processes may run it.
 func (id *Identity) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()

@@ -308,9 +308,10 @@ func TestLeaving(t *testing.T) {
 func TestProgramsHaveNoAccount(t *testing.T) {
 	w := newWorld(t, openZone())
 	u := w.addUser("ada@shop.example", goodPassword)
+	_, s := w.sessions.create(t, u.ID, 2)
 	for oauth, want := range map[bool]int{false: 200, true: 403} {
 		r := httptest.NewRequest("GET", "https://shop.example/auth/factors", nil)
-		p := policy.Principal{Kind: policy.User, Subject: u.ID, OAuth: oauth, Level: 2, AuthTime: w.now.time()}
+		p := policy.Principal{Kind: policy.User, Subject: u.ID, OAuth: oauth, Session: s.ID, Level: 2, AuthTime: w.now.time()}
 		rec := httptest.NewRecorder()
 		w.id.pages.Handle(w.id.listFactors).ServeHTTP(rec, r.WithContext(policy.WithPrincipal(r.Context(), &p)))
 		if rec.Code != want {

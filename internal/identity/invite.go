@@ -91,16 +91,16 @@ func (id *Identity) withdraw(ctx context.Context, t tx, email string) (open bool
 // takeInvitation removes the invitation of an address, and returns it if it was
 // open.
 func (id *Identity) takeInvitation(ctx context.Context, t tx, email string) (Invitation, bool, error) {
-	i, err := scanInvitation(t.QueryRow(ctx, "DELETE FROM invitations WHERE email_key = ? RETURNING "+invitationColumns, foldEmail(email)))
-	if errors.Is(err, store.ErrNotFound) {
-		return i, false, nil
-	}
-	return i, err == nil && i.Expires.After(id.clock()), err
+	return id.openInvitation(t.QueryRow(ctx, "DELETE FROM invitations WHERE email_key = ? RETURNING "+invitationColumns, foldEmail(email)))
 }
 
 // invitation returns the open invitation of an address.
 func (id *Identity) invitation(ctx context.Context, t tx, email string) (Invitation, bool, error) {
-	i, err := scanInvitation(t.QueryRow(ctx, "SELECT "+invitationColumns+" FROM invitations WHERE email_key = ?", foldEmail(email)))
+	return id.openInvitation(t.QueryRow(ctx, "SELECT "+invitationColumns+" FROM invitations WHERE email_key = ?", foldEmail(email)))
+}
+
+func (id *Identity) openInvitation(row scanner) (i Invitation, open bool, err error) {
+	i, err = scanInvitation(row)
 	if errors.Is(err, store.ErrNotFound) {
 		return i, false, nil
 	}

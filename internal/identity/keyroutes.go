@@ -97,7 +97,7 @@ func (id *Identity) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_, a, err := id.keyCaller(w, r)
+	p, a, err := id.keyCaller(w, r)
 	if err != nil {
 		return err
 	}
@@ -107,6 +107,9 @@ func (id *Identity) createKey(w http.ResponseWriter, r *http.Request) error {
 	var secret obs.Secret
 	if err == nil {
 		err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+			if err := id.stillIn(ctx, t, p); err != nil {
+				return err
+			}
 			if k, secret, err = id.keys.CreateKey(ctx, t.whole(), a.ID, n); err != nil {
 				return err
 			}
@@ -148,13 +151,16 @@ func (id *Identity) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	if err := emptyBody(r); err != nil {
 		return err
 	}
-	_, a, err := id.keyCaller(w, r)
+	p, a, err := id.keyCaller(w, r)
 	if err != nil {
 		return err
 	}
 	var k Key
 	var secret obs.Secret
 	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+		if err := id.stillIn(ctx, t, p); err != nil {
+			return err
+		}
 		if k, secret, err = id.keys.RotateKey(ctx, t.whole(), a.ID, r.PathValue("id")); err != nil {
 			return err
 		}
@@ -202,13 +208,16 @@ func (id *Identity) addSigning(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_, a, err := id.keyCaller(w, r)
+	p, a, err := id.keyCaller(w, r)
 	if err != nil {
 		return err
 	}
 	var s SigningKey
 	var secret obs.Secret
 	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+		if err := id.stillIn(ctx, t, p); err != nil {
+			return err
+		}
 		var of Key
 		if of, s, secret, err = id.keys.AddSigningKey(ctx, t.whole(), a.ID, r.PathValue("id"), v["algorithm"], v["public_key"]); err != nil {
 			return err

@@ -139,7 +139,7 @@ func TestSecondFactorAgainstChange(t *testing.T) {
 	for name, change := range map[string]func(w *world, u User) error{
 		"password": func(w *world, u User) error { return w.id.SetPassword(w.t.Context(), u.ID, "another good one") },
 		"disabled": func(w *world, u User) error { return w.id.SetDisabled(w.t.Context(), u.ID, true) },
-		"roles":    func(w *world, u User) error { return w.id.SetRoles(w.t.Context(), u.ID, []string{"x"}) },
+		"roles":    func(w *world, u User) error { return w.id.GrantRoles(w.t.Context(), u.ID, []string{"x"}) },
 		"deleted":  func(w *world, u User) error { return w.id.DeleteUser(w.t.Context(), u.ID) },
 	} {
 		w := newWorld(t, openZone())

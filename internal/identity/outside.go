@@ -18,6 +18,9 @@ type Sessions interface {
 	// RaiseTx gives a live session of the user a new token and id, and notes that a
 	// credential was proved now. Reasons auth.invalid, auth.revoked, auth.expired.
 	RaiseTx(ctx context.Context, t *store.Tx, user, id string, level int, method string) (token string, s Session, err error)
+	// LiveTx says whether a session of the user lives. Reasons auth.invalid,
+	// auth.revoked, auth.expired.
+	LiveTx(ctx context.Context, t *store.Tx, user, id string) error
 	List(ctx context.Context, user string) ([]Session, error)
 	// Revoke ends one session of the user. That there is none is an error with
 	// the reason account.unknown, whoever's it may be.

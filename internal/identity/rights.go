@@ -16,11 +16,6 @@ import (
 // believes the rights of before. Where sessions end with it, they end in that
 // transaction too. Reason account.unknown: there is no such user.
 
-// SetRoles replaces the roles of a user.
-func (id *Identity) SetRoles(ctx context.Context, user string, roles []string) error {
-	return id.changeRoles(ctx, user, func([]string) ([]string, error) { return roles, nil })
-}
-
 // GrantRoles adds roles to those of a user.
 func (id *Identity) GrantRoles(ctx context.Context, user string, roles []string) error {
 	return id.changeRoles(ctx, user, func(have []string) ([]string, error) { return append(have, roles...), nil })

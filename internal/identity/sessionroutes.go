@@ -2,6 +2,7 @@ package identity
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -131,7 +132,14 @@ func (id *Identity) whoAsks(w http.ResponseWriter, r *http.Request) (*policy.Pri
 	if err != nil {
 		return nil, account{}, err
 	}
-	a, known, err := id.accountByID(r.Context(), p.Subject)
+	var a account
+	known := false
+	err = id.db.view(r.Context(), func(ctx context.Context, t tx) (err error) {
+		if a, known, err = id.accountInTx(ctx, t, p.Subject); err != nil || !known || a.Disabled {
+			return err
+		}
+		return id.stillIn(ctx, t, p)
+	})
 	if err == nil && (!known || a.Disabled) { // since the gateway resolved the session
 		if byCookie(p) {
 			clearCookie(w)
@@ -142,6 +150,19 @@ func (id *Identity) whoAsks(w http.ResponseWriter, r *http.Request) (*policy.Pri
 		*r = *id.own(r, a) // for whatever answers it, refusals too
 	}
 	return p, a, err
+}
+
+// stillIn refuses a request whose session has ended since the gateway resolved it: a
+// body may be sent slowly, and whoever had the session must not leave anything behind.
+// What outlives a session asks it in the transaction that writes. Reason auth.revoked.
+// The cookie stays: it may be of the session that took the place of this one.
+func (id *Identity) stillIn(ctx context.Context, t tx, p *policy.Principal) error {
+	err := id.sessions.LiveTx(ctx, t.whole(), p.Subject, p.Session)
+	switch problem.ReasonOf(err) {
+	case problem.AuthInvalid, problem.AuthExpired:
+		return problem.New(problem.AuthRevoked, err)
+	}
+	return err
 }
 
 // sessionsOf returns the caller's sessions: the current one first, then the

@@ -127,6 +127,7 @@ func TestCrossSite(t *testing.T) {
 func TestAccountGoneMeanwhile(t *testing.T) {
 	w := newWorld(t, openZone())
 	u := w.addUser("ada@shop.example", goodPassword)
+	_, s := w.sessions.create(t, u.ID, 1)
 	for _, c := range []struct {
 		name    string
 		change  func() error
@@ -143,7 +144,7 @@ func TestAccountGoneMeanwhile(t *testing.T) {
 		}
 		r := httptest.NewRequest("GET", "https://shop.example/auth/me", nil)
 		rec := httptest.NewRecorder()
-		p := policy.Principal{Kind: policy.User, Subject: u.ID, Session: "session-1", Method: "cookie"}
+		p := policy.Principal{Kind: policy.User, Subject: u.ID, Session: s.ID, Method: "cookie"}
 		w.id.pages.Handle(w.id.me).ServeHTTP(rec, r.WithContext(policy.WithPrincipal(r.Context(), &p)))
 		if rec.Code != c.status || reason(rec) != c.reason || len(rec.Result().Cookies()) != c.cookies {
 			t.Errorf("%s: %d %s %v, want %d %s", c.name, rec.Code, reason(rec), rec.Header(), c.status, c.reason)

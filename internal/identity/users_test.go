@@ -121,8 +121,8 @@ func TestRightsChange(t *testing.T) {
 		roles    []string
 		sessions int // of two
 	}{
-		{"roles", func(w *world, u string) error { return w.id.SetRoles(w.t.Context(), u, []string{"b", "a"}) }, problem.OK, []string{"a", "b"}, 2},
-		{"no roles", func(w *world, u string) error { return w.id.SetRoles(w.t.Context(), u, nil) }, problem.OK, []string{}, 2},
+		{"granted", func(w *world, u string) error { return w.id.GrantRoles(w.t.Context(), u, []string{"b", "a"}) }, problem.OK, []string{"a", "b", "user"}, 2},
+		{"revoked", func(w *world, u string) error { return w.id.RevokeRoles(w.t.Context(), u, []string{"user"}) }, problem.OK, []string{}, 2},
 		{"password", func(w *world, u string) error { return w.id.SetPassword(w.t.Context(), u, "another good one") }, problem.OK, []string{"user"}, 0},
 		{"disabled", func(w *world, u string) error { return w.id.SetDisabled(w.t.Context(), u, true) }, problem.AuthRevoked, nil, 0},
 		{"enabled", func(w *world, u string) error { return w.id.SetDisabled(w.t.Context(), u, false) }, problem.OK, []string{"user"}, 2},
@@ -176,7 +176,7 @@ func TestRightsOfNobody(t *testing.T) {
 	u := w.addUser("ada@shop.example", goodPassword)
 	nobody := uuid.NewString()
 	for name, do := range map[string]func(string) error{
-		"SetRoles":    func(u string) error { return w.id.SetRoles(t.Context(), u, []string{"a"}) },
+		"GrantRoles":  func(u string) error { return w.id.GrantRoles(t.Context(), u, []string{"a"}) },
 		"SetDisabled": func(u string) error { return w.id.SetDisabled(t.Context(), u, true) },
 		"SetPassword": func(u string) error { return w.id.SetPassword(t.Context(), u, goodPassword) },
 		"DeleteUser":  func(u string) error { return w.id.DeleteUser(t.Context(), u) },
@@ -186,7 +186,7 @@ func TestRightsOfNobody(t *testing.T) {
 	if n, err := w.db.LastRevocation(t.Context()); err != nil || n != 0 {
 		t.Errorf("%d revocations of nobody (%v), want none", n, err)
 	}
-	wantReason(t, "SetRoles of a bad name", w.id.SetRoles(t.Context(), u.ID, []string{"Bad Role"}), problem.AdminInvalid)
+	wantReason(t, "GrantRoles of a bad name", w.id.GrantRoles(t.Context(), u.ID, []string{"Bad Role"}), problem.AdminInvalid)
 	wantReason(t, "SetPassword of a common one", w.id.SetPassword(t.Context(), u.ID, "qwerty123"), problem.AccountPassword)
 	if p, err := w.id.Principal(t.Context(), u.ID, 2); err != nil || p.Version != 1 {
 		t.Errorf("after refusals the principal is %+v, %v, want version 1", p, err)

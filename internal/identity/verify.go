@@ -224,6 +224,9 @@ func (id *Identity) settle(ctx context.Context, t tx, a awaited, h hashed) (User
 // moveTo gives an account its new address and tells the old one. Other links of
 // letters to the old address end.
 func (id *Identity) moveTo(ctx context.Context, t tx, r *http.Request, a awaited) (User, error) {
+	if err := id.stillIn(ctx, t, policy.PrincipalFrom(r.Context())); err != nil {
+		return User{}, err
+	}
 	have, found, err := id.accountInTx(ctx, t, a.user)
 	if err != nil {
 		return User{}, err

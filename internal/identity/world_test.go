@@ -359,6 +359,13 @@ func (m *realSessions) RaiseTx(ctx context.Context, t *store.Tx, user, id string
 	return token, sessionOf(s), err
 }
 
+func (m *realSessions) LiveTx(ctx context.Context, t *store.Tx, user, id string) error {
+	if err := m.failing(); err != nil {
+		return err
+	}
+	return m.Sessions.LiveTx(ctx, t, user, id)
+}
+
 func (m *realSessions) List(ctx context.Context, user string) ([]Session, error) {
 	if err := m.failing(); err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (a *assertion) signedBy(known *client) error {
 	tried, failed := 0, errors.New("no key of the client is for it")
 	for _, k := range known.keys.Keys {
 		own, err := jws.Algorithms(k.Key)
-		if err != nil || !slices.Contains(own, name) || k.Algorithm != "" && jws.Name(jose.SignatureAlgorithm(k.Algorithm)) != name ||
+		if err != nil || k.Use != "sig" || !slices.Contains(own, name) || k.Algorithm != "" && jws.Name(jose.SignatureAlgorithm(k.Algorithm)) != name ||
 			header.KeyID != "" && k.KeyID != header.KeyID {
 			continue
 		}

@@ -49,6 +49,13 @@ func (p *Provider) authenticate(w http.ResponseWriter, r *http.Request, as *goid
 func (p *Provider) decide(w http.ResponseWriter, r *http.Request, c *call, as *goidc.AuthnSession, f *facts) (goidc.Status, error) {
 	silent := slices.Contains(fields(string(as.Prompt)), string(goidc.PromptTypeNone))
 	who, there := person(r)
+	if there && c.decision != "" { // it was posted: the session may have ended while its body was sent
+		if _, err := p.Users.Active(r.Context(), who.Subject, who.Session); problem.ReasonOf(err).Status() >= http.StatusInternalServerError {
+			return goidc.StatusFailure, c.fail(err)
+		} else if err != nil {
+			there = false
+		}
+	}
 	if step := p.missing(who, there, as, f); step != noStep {
 		switch {
 		case silent:

@@ -213,6 +213,9 @@ func parseKeys(raw []byte) (*goidc.JSONWebKeySet, error) {
 			k.Use = "sig"
 		}
 	}
+	if !slices.ContainsFunc(set.Keys, func(k goidc.JSONWebKey) bool { return k.Use == "sig" }) {
+		return nil, errors.New("no key is for signatures (use: sig)")
+	}
 	return &set, nil
 }
 

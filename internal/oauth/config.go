@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"sallyport.dev/internal/keys"
 	"sallyport.dev/internal/kv"
 	"sallyport.dev/internal/page"
+	"sallyport.dev/internal/recall"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/internal/token"
 	"sallyport.dev/zone"
@@ -81,9 +81,8 @@ type Config struct {
 	Count    func(event string)                 // nil: nothing is counted; see the constants Event
 	Life     Lifetimes
 
-	// Recall remembers what ask finds of a credential, by its SHA-256, until a time at
-	// most and never past a revocation; see introspection. nil: it is asked each time.
-	Recall func(ctx context.Context, hash [sha256.Size]byte, ask func(context.Context) (Resolved, time.Time, error)) (Resolved, error)
+	// Introspected remembers what introspection found; nil: the store is asked each time.
+	Introspected *recall.Memory[Resolved]
 }
 
 // The events that are counted, a closed list.
@@ -109,12 +108,6 @@ func (c *Config) complete() error {
 	}
 	if c.Count == nil {
 		c.Count = func(string) {}
-	}
-	if c.Recall == nil {
-		c.Recall = func(ctx context.Context, _ [sha256.Size]byte, ask func(context.Context) (Resolved, time.Time, error)) (Resolved, error) {
-			t, _, err := ask(ctx)
-			return t, err
-		}
 	}
 	if c.Client == nil {
 		c.Client = &http.Client{

@@ -11,6 +11,7 @@ import (
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/recall"
 )
 
 // introspection is the answer of RFC 7662. The zero value is all that is said of
@@ -100,13 +101,20 @@ func (p *Provider) live(ctx context.Context, token string) (Resolved, error) {
 	if !looksLikeToken(token) {
 		return Resolved{}, problem.New(problem.AuthInvalid, nil)
 	}
-	t, err := p.Recall(ctx, sha256.Sum256([]byte(token)), func(ctx context.Context) (t Resolved, until time.Time, err error) {
+	ask := func(ctx context.Context) (t Resolved, until time.Time, err error) {
 		if t, err = p.read(ctx, token); err != nil {
 			return Resolved{}, time.Time{}, err
 		}
 		until, err = p.alive(ctx, t)
 		return t, until, err
-	})
+	}
+	var t Resolved
+	var err error
+	if p.Introspected == nil {
+		t, _, err = ask(ctx)
+	} else {
+		t, err = p.Introspected.Recall(ctx, recall.Key{Hash: sha256.Sum256([]byte(token))}, ask)
+	}
 	if err != nil {
 		return Resolved{}, err
 	}

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"sallyport.dev/internal/store"
@@ -15,11 +16,17 @@ const endTime = 10 * time.Second
 // keepMapClients notes which clients the map in force names, and ends what those were
 // granted that it does not name any more. It is asked whenever a map comes into force:
 // who has such an id next, in the map or by the command line, is another. Until all has
-// ended, what is left is no good either: Resolve knows the clients of the map.
-func (p *Provider) keepMapClients() {
+// ended, what is left is no good either: Resolve knows the clients of the map. before is
+// what this process went by until now; nil: it begins.
+func (p *Provider) keepMapClients(before *state) {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()
-	err := p.noteMapClients(ctx, p.state.Load().clients)
+	named := p.state.Load().clients
+	noted := maps.Clone(named)
+	if before != nil { // another process may have ended them, and this one gone on with them
+		maps.Copy(noted, before.clients)
+	}
+	err := p.noteMapClients(ctx, named, noted)
 	if err == nil {
 		err = p.endGone(ctx)
 	}
@@ -28,9 +35,9 @@ func (p *Provider) keepMapClients() {
 	}
 }
 
-// noteMapClients compares the clients of the map with those that it had before. One
-// that the command line has too is not gone.
-func (p *Provider) noteMapClients(ctx context.Context, named map[string]*client) error {
+// noteMapClients compares the clients of the map with those that it had before: in the
+// store, and noted. One that the command line has too is not gone.
+func (p *Provider) noteMapClients(ctx context.Context, named, noted map[string]*client) error {
 	return p.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		known := map[string]bool{}
 		rows, err := tx.Query(ctx, "SELECT id FROM oauth_map_clients")
@@ -48,10 +55,11 @@ func (p *Provider) noteMapClients(ctx context.Context, named map[string]*client)
 		if err := rows.Err(); err != nil {
 			return err
 		}
-		for id := range named {
+		for id := range noted {
 			if known[id] {
 				continue
 			}
+			known[id] = true
 			if _, err := tx.Exec(ctx, "INSERT INTO oauth_map_clients (id) VALUES (?) ON CONFLICT (id) DO NOTHING", id); err != nil {
 				return err
 			}

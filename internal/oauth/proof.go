@@ -40,9 +40,11 @@ func (c *call) holds(jkt string, moves bool) bool {
 }
 
 // bind binds a grant, and the token that the library makes of it next, to the key
-// that the call has proved. A grant that was not bound is not bound by its refresh.
+// that the call has proved. A grant that was not bound is not bound by its refresh,
+// unless it is of before the client's tokens had to be.
 func (c *call) bind(g *goidc.Grant) {
-	if c.endpoint == endpointToken && (c.unit.refresh.grant != g.ID || c.unit.refresh.bound) {
+	must := c.client != nil && c.client.DPoP
+	if c.endpoint == endpointToken && (c.unit.refresh.grant != g.ID || c.unit.refresh.bound || must) {
 		g.JWKThumbprint = c.jkt()
 	}
 }

@@ -74,8 +74,7 @@ func (p *Provider) Reload(z *zone.Zone) error {
 	if st.discovery, err = p.metadata(st); err != nil {
 		return fmt.Errorf("oauth: %w", err)
 	}
-	p.state.Store(st)
-	p.keepMapClients()
+	p.keepMapClients(p.state.Swap(st))
 	return nil
 }
 

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -83,7 +84,7 @@ func (p *Provider) judge(t Resolved) (Resolved, error) {
 		return Resolved{}, problem.New(problem.AuthExpired, nil)
 	}
 	if c != nil {
-		t.Scopes = c.may(t.Scopes)
+		t.Scopes = c.may(slices.Clone(t.Scopes)) // they may be remembered, for others too
 	}
 	return t, nil
 }

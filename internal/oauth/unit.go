@@ -132,6 +132,11 @@ func (p *Provider) commit(ctx context.Context, c *call, authenticated bool) erro
 	}
 	now := p.now()
 	return p.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		// Asked here: one writer follows another, so that what is written for a client of
+		// the map either ends with it or is not written.
+		if c.client != nil && !c.client.stored && p.state.Load().clients[c.client.ID] == nil {
+			return errEnded
+		}
 		if used {
 			if err := c.assertion.take(ctx, tx, c.claimed, now); err != nil {
 				return err

@@ -99,6 +99,3 @@ func (m *Memory[V]) Forget(r store.Revocation) {
 		clear(m.known)
 	}
 }
-
-// ForgetAll drops everything: what it was judged by has changed.
-func (m *Memory[V]) ForgetAll() { m.Forget(store.Revocation{Kind: store.KindAll}) }

@@ -57,7 +57,7 @@ func TestRecall(t *testing.T) {
 		{"another credential revoked", func(w *world) { w.Forget(store.Revocation{Kind: store.KindCredential, Credential: other.Hash}) }, alice, false},
 		{"the credential revoked", func(w *world) { w.Forget(store.Revocation{Kind: store.KindCredential, Credential: alice.Hash}) }, alice, true},
 		{"the subject revoked", func(w *world) { w.Forget(store.Revocation{Kind: store.KindSubject, Subject: "usr_1"}) }, alice, true},
-		{"all revoked", func(w *world) { w.ForgetAll() }, alice, true},
+		{"all revoked", func(w *world) { w.Forget(store.Revocation{Kind: store.KindAll}) }, alice, true},
 		{"a kind of revocation that is not known", func(w *world) { w.Forget(store.Revocation{Kind: "new"}) }, alice, true},
 		{"its time nearly over", func(w *world) { w.now = w.now.Add(life - 1) }, alice, false},
 		{"its time over", func(w *world) { w.now = w.now.Add(life) }, alice, true},

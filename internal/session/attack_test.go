@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"os"
@@ -12,79 +13,73 @@ import (
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/session"
+	"sallyport.dev/internal/store"
 )
 
-func rotate(f *fixture, token string) (string, error) {
-	next, _, err := f.Rotate(f.t.Context(), token, session.Rotation{})
-	return next, err
+// raise is RaiseTx in a transaction of its own.
+func (f *fixture) raise(user, id string, level int, method string) (next string, s session.Session, err error) {
+	err = f.db.Tx(f.t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		next, s, err = f.RaiseTx(ctx, tx, user, id, level, method)
+		return err
+	})
+	return next, s, err
 }
 
-// A token that somebody else planted or kept is worth nothing after Rotate.
+// A token that somebody else planted or kept is worth nothing after a step-up.
 func TestFixation(t *testing.T) {
 	f := newFixture(t)
 	planted := "sps_" + strings.Repeat("A", 43)
 	f.want(planted, problem.AuthInvalid, "a token chosen outside")
-	if _, err := rotate(f, planted); problem.ReasonOf(err) != problem.AuthInvalid {
-		t.Errorf("rotating a token chosen outside: %v, want auth.invalid", err)
-	}
 	if n := f.count("SELECT COUNT(*) FROM sessions"); n != 0 {
 		t.Errorf("%d sessions came of it, want 0", n)
 	}
 
 	before, old := f.create(session.NewSession{User: "u", Level: 1, Method: "password", Agent: "Browser"})
 	f.pass(10 * time.Minute)
-	after, s, err := f.Rotate(t.Context(), before, session.Rotation{Level: 2, Method: "totp"})
+	after, s, err := f.raise("u", old.ID, 2, "totp")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if after == before || s.ID == old.ID || !session.WellFormed(after) {
-		t.Errorf("rotated %q (%s) to %q (%s), want both new", before, old.ID, after, s.ID)
+		t.Errorf("raised %q (%s) to %q (%s), want both new", before, old.ID, after, s.ID)
 	}
 	want := old
 	want.ID, want.Level, want.Reached, want.Method = s.ID, 2, 2, "totp"
 	want.AuthTime, want.LastUsed, want.ValidUntil = f.clock(), f.clock(), f.clock().Add(lives.Idle)
 	if s != want { // the absolute end is where it was
-		t.Errorf("rotated to %+v, want %+v", s, want)
+		t.Errorf("raised to %+v, want %+v", s, want)
 	}
 	f.want(before, problem.AuthRevoked, "the old token")
 	if got := f.want(after, problem.OK, "the new token"); got != want {
 		t.Errorf("looked up %+v, want %+v", got, want)
 	}
-	if _, err := rotate(f, before); problem.ReasonOf(err) != problem.AuthRevoked {
-		t.Errorf("rotating the old token: %v, want auth.revoked", err)
-	}
 
-	last, s, err := f.Rotate(t.Context(), after, session.Rotation{})
-	if err != nil || s.Level != 2 || s.Method != "totp" || !s.AuthTime.Equal(want.AuthTime) {
-		t.Errorf("rotation without proof: %+v, %v, want level and time kept", s, err)
-	}
-	f.pass(31 * time.Minute)
-	if _, err := rotate(f, last); problem.ReasonOf(err) != problem.AuthExpired {
-		t.Errorf("rotating an idle token: %v, want auth.expired", err)
-	}
-	for _, bad := range []session.Rotation{{Level: -1}, {Level: 2}, {Level: 2, Method: strings.Repeat("m", 33)}} {
-		token, _ := f.login("u")
-		if _, _, err := f.Rotate(t.Context(), token, bad); err == nil {
-			t.Errorf("rotation %+v was taken", bad)
+	for _, bad := range []struct {
+		level  int
+		method string
+	}{{-1, "totp"}, {0, "totp"}, {2, ""}, {2, strings.Repeat("m", 33)}} {
+		token, s := f.login("u")
+		if _, _, err := f.raise("u", s.ID, bad.level, bad.method); err == nil {
+			t.Errorf("%+v was taken", bad)
 		}
-		f.want(token, problem.OK, "after a refused rotation")
+		f.want(token, problem.OK, "after a refusal")
 	}
 }
 
-// Rotating forever does not make a session eternal.
-func TestRotationDoesNotLengthenLife(t *testing.T) {
+// Proofs without end do not make a session eternal.
+func TestRaiseDoesNotLengthenLife(t *testing.T) {
 	f := newFixture(t)
-	token, s := f.login("u")
+	_, s := f.login("u")
 	for f.clock().Before(s.Expires.Add(-20 * time.Minute)) {
 		f.pass(20 * time.Minute)
-		next, err := rotate(f, token)
+		_, next, err := f.raise("u", s.ID, 2, "totp")
 		if err != nil {
 			t.Fatal(err)
 		}
-		token = next
+		s = next
 	}
 	f.pass(20 * time.Minute)
-	if _, err := rotate(f, token); problem.ReasonOf(err) != problem.AuthExpired {
+	if _, _, err := f.raise("u", s.ID, 2, "totp"); problem.ReasonOf(err) != problem.AuthExpired {
 		t.Errorf("at the absolute end: %v, want auth.expired", err)
 	}
 }
@@ -155,18 +150,14 @@ func TestGarbageCostsNothing(t *testing.T) {
 	f.want(token, problem.AuthUnavailable, "control: a token without a store")
 	for _, garbage := range []string{"", "sps_", "sps_short", token + "A", token[1:], "spa_" + token[4:], "' OR 1=1 --", strings.Repeat("x", 1<<20)} {
 		f.want(garbage, problem.AuthInvalid, "garbage")
-		if _, err := rotate(f, garbage); problem.ReasonOf(err) != problem.AuthInvalid {
-			t.Errorf("rotating garbage: %v, want auth.invalid", err)
-		}
 	}
 	_, _, createErr := f.Create(t.Context(), session.NewSession{User: "u", Level: 1, Method: "password"})
 	_, listErr := f.List(t.Context(), "u")
 	_, allErr := f.RevokeAll(t.Context(), "u", "")
 	_, purgeErr := f.Purge(t.Context())
-	_, rotateErr := rotate(f, token)
 	for name, err := range map[string]error{
 		"create": createErr, "list": listErr, "revoke": f.Revoke(t.Context(), "u", s.ID),
-		"revoke all": allErr, "purge": purgeErr, "rotate": rotateErr,
+		"revoke all": allErr, "purge": purgeErr,
 	} {
 		if problem.ReasonOf(err) != problem.AuthUnavailable {
 			t.Errorf("%s without a store: %v, want auth.unavailable", name, err)

@@ -72,83 +72,27 @@ func (s *Sessions) CreateTx(ctx context.Context, tx *store.Tx, n NewSession) (to
 	return token, r.Session, nil
 }
 
-// Rotation is what changes with a new token.
-type Rotation struct {
-	Level  int    // the level just proved by a step-up; 0: nothing was proved, the level and its time stay
-	Method string // how it was proved; used with a Level
-}
-
-// Rotate gives a live session a new token and a new id, and revokes the old
-// ones in the same transaction: after a step-up, a change of rights, or
-// whenever the old token may have been seen. Of several at once one succeeds.
-// Reasons are those of Lookup.
-func (s *Sessions) Rotate(ctx context.Context, token string, change Rotation) (next string, session Session, err error) {
-	if !WellFormed(token) {
-		return "", Session{}, problem.New(problem.AuthInvalid, nil)
-	}
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		old, err := byHash(ctx, tx, Hash(token))
-		if err != nil {
-			return err
-		}
-		next, session, err = s.replace(ctx, tx, old, change)
-		return err
-	})
-	if err != nil {
-		return "", Session{}, rotated(err)
-	}
-	return next, session, nil
-}
-
-// Raise is Rotate for who knows a session by its user and public id, and has just
-// seen a credential of the user proved. Reasons are those of Lookup; a session of
-// another user is as unknown as one that never was.
-func (s *Sessions) Raise(ctx context.Context, user, id string, level int, method string) (next string, session Session, err error) {
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		next, session, err = s.RaiseTx(ctx, tx, user, id, level, method)
-		return err
-	})
-	if err != nil {
-		return "", Session{}, rotated(err)
-	}
-	return next, session, nil
-}
-
-// RaiseTx is Raise within a transaction of the caller.
+// RaiseTx gives a live session of the user a new token and a new id, notes that a
+// credential of the user was just proved, and revokes the old ones, all within a
+// transaction of the caller. Of several at once one succeeds. Reasons are those of
+// Lookup; a session of another user is as unknown as one that never was.
 func (s *Sessions) RaiseTx(ctx context.Context, tx *store.Tx, user, id string, level int, method string) (next string, session Session, err error) {
-	if level < 1 {
+	if level < 1 || method == "" || len(method) > maxMethod {
 		return "", Session{}, errIncomplete
 	}
 	old, err := byID(ctx, tx, user, id)
 	if err != nil {
-		return "", Session{}, rotated(err)
+		return "", Session{}, answer(err)
 	}
-	return s.replace(ctx, tx, old, Rotation{Level: level, Method: method})
-}
-
-func rotated(err error) error {
-	if errors.Is(err, errIncomplete) {
-		return err
-	}
-	return answer(err)
-}
-
-// replace is the body of both.
-func (s *Sessions) replace(ctx context.Context, tx *store.Tx, old *row, change Rotation) (next string, session Session, err error) {
-	if change.Level < 0 || len(change.Method) > maxMethod || change.Level > 0 && change.Method == "" {
-		return "", Session{}, errIncomplete
-	}
-	now, level := s.now(), old.Level // as it is stored: judge lowers what counts now
+	now := s.now()
 	if reason := s.judge(old, s.uses.of(old.hash), now); reason != problem.OK {
 		return "", Session{}, problem.New(reason, nil)
 	}
 	next = newToken()
 	r := *old
-	r.ID, r.hash, r.LastUsed, r.Level = newID(), Hash(next), now, level
+	r.ID, r.hash, r.LastUsed = newID(), Hash(next), now
+	r.Level, r.Reached, r.Method, r.AuthTime = level, level, method, now
 	r.ValidUntil = earlier(r.Expires, now.Add(r.idle))
-	if change.Level > 0 {
-		r.Level, r.Reached, r.Method, r.AuthTime = change.Level, change.Level, change.Method, now
-	}
 	if err := end(ctx, tx, old, now); err != nil {
 		return "", Session{}, err
 	}

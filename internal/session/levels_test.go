@@ -42,7 +42,7 @@ func TestLevelFades(t *testing.T) {
 		t.Errorf("list %+v, %v, want level 1", list, err)
 	}
 
-	raised, s, err := f.Raise(t.Context(), "u", made.ID, 2, "totp")
+	raised, s, err := f.raise("u", made.ID, 2, "totp")
 	if err != nil || s.Level != 2 || s.Method != "totp" || !s.Remember || !s.Expires.Equal(made.Expires) || !s.ValidUntil.Equal(f.clock().Add(lives.Absolute)) {
 		t.Errorf("raised %+v, %v, want level 2 for another %v", s, err, lives.Absolute)
 	}
@@ -50,13 +50,12 @@ func TestLevelFades(t *testing.T) {
 		t.Errorf("looked up %+v, want %+v", got, s)
 	}
 	f.pass(lives.Absolute)
-	again, s, err := f.Rotate(t.Context(), raised, session.Rotation{})
-	if err != nil || s.Level != 1 || s.Reached != 2 {
-		t.Errorf("a rotation proves nothing, and takes nothing: level %d, reached %d, %v, want 1 and 2", s.Level, s.Reached, err)
+	if s := f.want(raised, problem.OK, "faded again"); s.Level != 1 || s.Reached != 2 {
+		t.Errorf("faded again: level %d, reached %d, want 1 and 2", s.Level, s.Reached)
 	}
 	f.SetLifetimes(zone.Sessions{Idle: lives.Idle, Absolute: 2 * lives.Absolute, Remember: lives.Remember})
-	if s := f.want(again, problem.OK, "another map"); s.Level != 2 {
-		t.Errorf("what was proved is kept through a rotation: level %d, want 2 under a map that lets it last", s.Level)
+	if s := f.want(raised, problem.OK, "another map"); s.Level != 2 {
+		t.Errorf("level %d, want 2 under a map that lets it last", s.Level)
 	}
 }
 
@@ -65,31 +64,31 @@ func TestRaise(t *testing.T) {
 	token, s := f.login("u")
 	f.pass(time.Minute)
 	for _, c := range []struct{ name, user, id string }{{"another user's", "eve", s.ID}, {"unknown", "u", "nothing"}, {"empty", "u", ""}} {
-		if next, _, err := f.Raise(t.Context(), c.user, c.id, 2, "totp"); problem.ReasonOf(err) != problem.AuthInvalid || next != "" {
+		if next, _, err := f.raise(c.user, c.id, 2, "totp"); problem.ReasonOf(err) != problem.AuthInvalid || next != "" {
 			t.Errorf("%s: %q, %v, want auth.invalid", c.name, next, err)
 		}
 	}
 	for _, level := range []int{0, -1} {
-		if _, _, err := f.Raise(t.Context(), "u", s.ID, level, "totp"); err == nil {
+		if _, _, err := f.raise("u", s.ID, level, "totp"); err == nil {
 			t.Errorf("level %d was taken", level)
 		}
 	}
-	if _, _, err := f.Raise(t.Context(), "u", s.ID, 2, ""); err == nil {
+	if _, _, err := f.raise("u", s.ID, 2, ""); err == nil {
 		t.Error("a proof without a method was taken")
 	}
 	f.want(token, problem.OK, "after refusals")
 
-	next, raised, err := f.Raise(t.Context(), "u", s.ID, 2, "password+totp")
+	next, raised, err := f.raise("u", s.ID, 2, "password+totp")
 	if err != nil || raised.ID == s.ID || raised.Level != 2 || !raised.AuthTime.Equal(f.clock()) || !raised.Created.Equal(s.Created) || !raised.Expires.Equal(s.Expires) {
 		t.Fatalf("raised %+v, %v", raised, err)
 	}
 	f.want(token, problem.AuthRevoked, "the old token")
 	f.want(next, problem.OK, "the new one")
-	if _, _, err := f.Raise(t.Context(), "u", s.ID, 2, "totp"); problem.ReasonOf(err) != problem.AuthRevoked {
+	if _, _, err := f.raise("u", s.ID, 2, "totp"); problem.ReasonOf(err) != problem.AuthRevoked {
 		t.Errorf("raising the old id again: %v, want auth.revoked", err)
 	}
 	f.pass(13 * time.Hour)
-	if _, _, err := f.Raise(t.Context(), "u", raised.ID, 2, "totp"); problem.ReasonOf(err) != problem.AuthExpired {
+	if _, _, err := f.raise("u", raised.ID, 2, "totp"); problem.ReasonOf(err) != problem.AuthExpired {
 		t.Errorf("raising what expired: %v, want auth.expired", err)
 	}
 }
@@ -129,7 +128,7 @@ func TestHooks(t *testing.T) {
 		}
 	}
 	check("one", "ended u "+b.ID)
-	_, raised, err := f.Raise(t.Context(), "u", a.ID, 2, "totp")
+	_, raised, err := f.raise("u", a.ID, 2, "totp")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,14 +144,14 @@ func TestHooks(t *testing.T) {
 	if f.Revoke(t.Context(), "u", a.ID) == nil {
 		t.Error("ended without what hangs on it")
 	}
-	if _, _, err := f.Raise(t.Context(), "u", a.ID, 2, "totp"); err == nil {
+	if _, _, err := f.raise("u", a.ID, 2, "totp"); err == nil {
 		t.Error("moved without what hangs on it")
 	}
 	f.want(token, problem.OK, "undone")
 	fail, told = nil, nil
 	hooks.Moved = nil
 	f.SetHooks(hooks)
-	if _, _, err := f.Rotate(t.Context(), token, session.Rotation{}); err != nil {
+	if _, _, err := f.raise("u", a.ID, 2, "totp"); err != nil {
 		t.Fatal(err)
 	}
 	check("moved and nobody to be told so", "ended u "+a.ID)

@@ -59,6 +59,19 @@ func (s *Sessions) Find(ctx context.Context, user, id string) (Session, error) {
 	return r.Session, nil
 }
 
+// LiveTx is Find within a transaction of the caller, for who wants to know no more
+// than that a session lives: what is written there is written while it does.
+func (s *Sessions) LiveTx(ctx context.Context, tx *store.Tx, user, id string) error {
+	r, err := byID(ctx, tx, user, id)
+	if err != nil {
+		return answer(err)
+	}
+	if reason := s.judge(r, s.uses.of(r.hash), s.now()); reason != problem.OK {
+		return problem.New(reason, nil)
+	}
+	return nil
+}
+
 // List returns the live sessions of a user, the last used first. Errors have
 // the reason AuthUnavailable.
 func (s *Sessions) List(ctx context.Context, user string) ([]Session, error) {

@@ -7,5 +7,5 @@ import (
 )
 
 func TestPostgres(t *testing.T) {
-	pgtest.Run(t, TestFixation, TestRotationDoesNotLengthenLife, TestOneRotationWins, TestRevocationIsSeenAtOnce, TestRevoke, TestRevokeAll, TestRevokeAllTx, TestRevocationIsWhole, TestLookupDoesNotWaitForWriters, TestPurge, TestPurgeOfMany, TestCreateAndLookup, TestFind, TestCreateRefuses, TestLifetimes, TestIdleIsExactToAMinute, TestListIsSortedAndBounded, TestGarbageCostsNothing, TestLevelFades, TestRaise, TestHooks)
+	pgtest.Run(t, TestFixation, TestRaiseDoesNotLengthenLife, TestOneRaiseWins, TestRevocationIsSeenAtOnce, TestRevoke, TestRevokeAll, TestRevokeAllTx, TestRevocationIsWhole, TestLookupDoesNotWaitForWriters, TestPurge, TestPurgeOfMany, TestCreateAndLookup, TestFind, TestCreateRefuses, TestLifetimes, TestIdleIsExactToAMinute, TestListIsSortedAndBounded, TestGarbageCostsNothing, TestLevelFades, TestRaise, TestHooks)
 }

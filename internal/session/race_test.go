@@ -9,28 +9,28 @@ import (
 	"sallyport.dev/internal/store"
 )
 
-// Of many rotations of one token at once, one succeeds.
-func TestOneRotationWins(t *testing.T) {
+// Of many new tokens for one session at once, one is given.
+func TestOneRaiseWins(t *testing.T) {
 	f := newFixture(t)
-	token, _ := f.login("u")
+	_, s := f.login("u")
 	var mu sync.Mutex
 	var won []string
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			next, err := rotate(f, token)
+			next, _, err := f.raise("u", s.ID, 2, "totp")
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
 				won = append(won, next)
 			} else if problem.ReasonOf(err) != problem.AuthRevoked {
-				t.Errorf("a rotation that lost: %v, want auth.revoked", err)
+				t.Errorf("one that lost: %v, want auth.revoked", err)
 			}
 		})
 	}
 	wg.Wait()
 	if len(won) != 1 {
-		t.Fatalf("%d of 8 rotations won, want 1", len(won))
+		t.Fatalf("%d of 8 won, want 1", len(won))
 	}
 	f.want(won[0], problem.OK, "the winner")
 	if n := f.count("SELECT COUNT(*) FROM sessions WHERE revoked_at = 0"); n != 1 {

@@ -6,7 +6,7 @@
 // session ends at its absolute end or when it has idled, whichever comes first,
 // and does not come back; that a revocation is committed, and told to every
 // subscriber of the store, before it is answered; and that a new token (Create,
-// Rotate) is never one that a caller chose.
+// RaiseTx) is never one that a caller chose.
 //
 // It refuses a string that cannot be a token before anything is hashed or read,
 // and answers AuthUnavailable, never "allowed", when the store does not answer.
@@ -24,7 +24,7 @@
 // The lifetimes of the map are stamped on a session when it is made. A map that
 // shortens them later shortens sessions that exist; one that lengthens them does
 // not. A remembered session has one lifetime, `remember`, and no idle bound
-// below it, by whatever method the user logged in. Rotate does not lengthen a life.
+// below it, by whatever method the user logged in. RaiseTx does not lengthen one.
 //
 // Use is written down at most once a minute a session (once in an eighth of an
 // idle bound under eight minutes), and kept in memory until Run writes it, every
@@ -58,7 +58,7 @@ type Hooks struct {
 	// Ended is called for each session that is revoked. One that comes to its end by
 	// time is told to nobody.
 	Ended func(ctx context.Context, tx *store.Tx, user, id string) error
-	// Moved is called when a live session gets a new id (Rotate, Raise). nil: the old
+	// Moved is called when a live session gets a new id (RaiseTx). nil: the old
 	// one counts as ended.
 	Moved func(ctx context.Context, tx *store.Tx, user, from, to string) error
 }

@@ -158,6 +158,17 @@ func TestFind(t *testing.T) {
 		if problem.ReasonOf(err) != want || err == nil && got.ID != made.ID || err != nil && got != (session.Session{}) {
 			t.Errorf("%s: %+v, %v; want %v", what, got, err, want)
 		}
+		if want == problem.AuthUnavailable {
+			return
+		}
+		if err := f.db.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			if err := f.LiveTx(ctx, tx, user, id); problem.ReasonOf(err) != want {
+				t.Errorf("%s, in a transaction: %v, want %v", what, err, want)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
 	}
 	find("u1", made.ID, problem.OK, "its own")
 	find("u2", made.ID, problem.AuthInvalid, "another user's")

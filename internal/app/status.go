@@ -20,7 +20,7 @@ func (s *system) status(ctx context.Context, _ *http.Request) (any, error) {
 		Started: stamp(s.started), Uptime: int64(now.Sub(s.started) / time.Second),
 		Map: mapStatus(z, s.reloads.get()), Journal: s.journalStatus(z, now), Keys: s.keysStatus(ctx),
 		Certificates: s.observed.certificates(s.ca.Roots()), Listeners: []ListenerStatus{}, Services: []ServiceStatus{},
-		Exports: s.exportStatus(z), Mail: s.mailStatus(ctx), Notices: len(z.Notices),
+		Issuers: s.issuerStatus(), Exports: s.exportStatus(z), Mail: s.mailStatus(ctx), Notices: len(z.Notices),
 	}
 	st.Store, st.KV, st.Revocations = s.storeStatus(z, waiting), s.kvStatus(z), s.revocationsStatus(now)
 	addresses := s.gateway.Addresses()

@@ -20,6 +20,7 @@ type Status struct {
 	Certificates []CertificateStatus `json:"certificates"` // sorted by name
 	Listeners    []ListenerStatus    `json:"listeners"`
 	Services     []ServiceStatus     `json:"services"`
+	Issuers      []IssuerStatus      `json:"issuers"` // of providers of kind bearer
 	Exports      []ExportStatus      `json:"exports"`
 	Mail         *MailStatus         `json:"mail,omitempty"` // nil: the zone has none
 	Notices      int                 `json:"notices"`        // declared and not enforced yet, or weak: see `check`
@@ -89,6 +90,15 @@ type ServiceStatus struct {
 type GuardStatus struct {
 	Seen    string `json:"seen"`    // one of them asked last
 	Current bool   `json:"current"` // and has its part of the map in force
+}
+
+// IssuerStatus is how it stands with the keys of an outside issuer.
+type IssuerStatus struct {
+	Name   string `json:"name"`             // of the provider
+	Usable bool   `json:"usable"`           // its keys are there, and not too old; else its tokens are answered 503
+	Keys   int    `json:"keys"`             // of use
+	Had    string `json:"had_at,omitempty"` // the last look at them that succeeded; empty: none did
+	Cause  string `json:"cause,omitempty"`  // why the last look failed; no text of the issuer's
 }
 
 // ExportStatus is one signal that leaves.

@@ -14,8 +14,8 @@ func (s *system) mailStatus(ctx context.Context) *MailStatus {
 		return &MailStatus{Error: waitsForStore}
 	}
 	st := &MailStatus{
-		Waiting: of.Waiting, Limit: of.Full, Cause: of.Cause, GivenUp: of.Dead, Failure: of.Problem,
-		Oldest: stamp(of.Oldest), Failing: stamp(of.Away),
+		Waiting: of.Waiting, Limit: of.Limit, Cause: of.Cause, GivenUp: of.GivenUp, Failure: of.Failure,
+		Oldest: stamp(of.Oldest), Failing: stamp(of.Failing),
 	}
 	for _, c := range of.Causes {
 		st.Causes = append(st.Causes, MailCause(c))

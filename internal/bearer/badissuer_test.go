@@ -37,8 +37,8 @@ func TestBadIssuers(t *testing.T) {
 		{"garbage", false, text("<html>"), "invalid character"},
 		{"garbage for keys", true, text("<html>"), "invalid character"},
 		{"nothing", true, text(""), "unexpected end"},
-		{"an error", true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); _, _ = w.Write([]byte(set)) }, "503"},
-		{"no content", true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, "204"},
+		{"an error", true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); _, _ = w.Write([]byte(set)) }, "answered 503"},
+		{"no content", true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, "answered 204"},
 		{"huge", true, text(set[:len(set)-1] + strings.Repeat(" ", outward.MaxBody) + "}"), "longer than"},
 		{"without end", true, func(w http.ResponseWriter, _ *http.Request) {
 			for {
@@ -82,8 +82,21 @@ func TestBadIssuers(t *testing.T) {
 			}
 			w := newWorld(t, cfg, p)
 			w.refused(c.name, token, problem.AuthUnavailable)
-			if err := w.States()[0].Err; err == nil || !strings.Contains(err.Error(), c.cause) {
-				t.Errorf("cause %v, want %q", err, c.cause)
+			st := w.States()[0]
+			if st.Err == nil || !strings.Contains(st.Err.Error(), c.cause) {
+				t.Errorf("cause %v, want %q", st.Err, c.cause)
+			}
+			want := "its answer is of no use"
+			switch _, status, answered := strings.Cut(c.cause, "answered "); {
+			case answered:
+				want = "it answers " + status
+			case strings.HasPrefix(c.name, "slow"):
+				want = "it gives no answer in time"
+			case c.cause == "header", c.cause == "EOF": // the transport gives up before there is an answer
+				want = "it cannot be reached"
+			}
+			if got := st.Cause(); got != want {
+				t.Errorf("in fixed words %q, want %q", got, want)
 			}
 		})
 	}
@@ -128,8 +141,8 @@ func TestTLS(t *testing.T) {
 		p.CA = ca
 		w := newWorld(t, Config{}, p)
 		w.refused(name, token, problem.AuthUnavailable)
-		if err := w.States()[0].Err; err == nil || !strings.Contains(err.Error(), "certificate") {
-			t.Errorf("%s: cause %v", name, err)
+		if st := w.States()[0]; st.Err == nil || st.Cause() != "its certificate is not trusted" {
+			t.Errorf("%s: %q of %v", name, st.Cause(), st.Err)
 		}
 	}
 }

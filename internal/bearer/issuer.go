@@ -81,13 +81,3 @@ func (i *issuer) verify(ctx context.Context, t *jwt) (*outward.KeySet, error) {
 	}
 	return set, err
 }
-
-func (i *issuer) state() State {
-	_, unusable := i.keys.Current()
-	set, fetched, err := i.keys.State()
-	s := State{Provider: i.Name, Issuer: i.Issuer, Fetched: fetched, Usable: unusable == nil, Err: err}
-	if s.Usable {
-		s.Keys = set.Len()
-	}
-	return s
-}

@@ -158,14 +158,14 @@ func TestDownThenUp(t *testing.T) {
 	}}, r.provider("sso"))
 	token := s.token(t, s.header(), r.claims())
 	w.refused("down", token, problem.AuthUnavailable)
-	if st := w.States()[0]; st.Usable || st.Err == nil || !st.Fetched.IsZero() || st.Provider != "sso" {
+	if st := w.States()[0]; st.Usable || st.Cause() != "it cannot be reached" || !st.Fetched.IsZero() || st.Provider != "sso" {
 		t.Errorf("down: state %+v", st)
 	}
 	up.Store(true)
 	w.refused("up, and asked a moment ago", token, problem.AuthUnavailable)
 	w.clock.advance(outward.AskTime)
 	w.accepted("up", token)
-	if st := w.States()[0]; !st.Usable || st.Err != nil || st.Keys != 1 || !st.Fetched.Equal(w.clock.now()) {
+	if st := w.States()[0]; !st.Usable || st.Err != nil || st.Cause() != "" || st.Keys != 1 || !st.Fetched.Equal(w.clock.now()) {
 		t.Errorf("up: state %+v", st)
 	}
 }
@@ -185,6 +185,9 @@ func TestKeysAreKept(t *testing.T) {
 		t.Fatal("the issuer should be away")
 	}
 	w.accepted("away", token("2"))
+	if st := w.States()[0]; !st.Usable || st.Keys != 1 || st.Cause() != "it answers 500" || !st.Fetched.Equal(start) {
+		t.Errorf("away: state %+v", st)
+	}
 	w.clock.advance(outward.AskTime)
 	w.refused("away, an unknown key: it may be a new one", s.token(t, with(s.header(), object{"kid": "new"}), claims), problem.AuthUnavailable)
 	w.clock.advance(keepTime - outward.AskTime - 1)
@@ -192,6 +195,9 @@ func TestKeysAreKept(t *testing.T) {
 	w.clock.advance(1)
 	w.refused("too long", token("4"), problem.AuthUnavailable)
 	w.refused("too long, remembered", token("3"), problem.AuthUnavailable)
+	if st := w.States()[0]; st.Usable || st.Keys != 0 || st.Cause() != "it answers 500" || !st.Fetched.Equal(start) {
+		t.Errorf("too long: state %+v", st)
+	}
 	r.answers(nil)
 	w.clock.advance(outward.AskTime)
 	w.accepted("back", token("4"))

@@ -153,25 +153,6 @@ func (s *Issuers) verify(ctx context.Context, token string) (policy.Principal, t
 	return p, expires, nil
 }
 
-// State is how it stands with the keys of an issuer.
-type State struct {
-	Provider string
-	Issuer   string
-	Keys     int       // usable ones
-	Fetched  time.Time // of the last look that succeeded; zero: none did
-	Usable   bool      // there are keys that are not too old
-	Err      error     // why the last look failed; nil: it did not
-}
-
-// States tells of each issuer, in the order of the map.
-func (s *Issuers) States() []State {
-	states := make([]State, 0, len(s.list))
-	for _, i := range s.list {
-		states = append(states, i.state())
-	}
-	return states
-}
-
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b

@@ -115,6 +115,9 @@ func runningOf(s *app.Status) *doctor.Running {
 	for _, svc := range s.Services {
 		r.Services = append(r.Services, doctor.Service{Name: svc.Name, Instances: svc.Instances, Healthy: svc.Healthy})
 	}
+	for _, i := range s.Issuers {
+		r.Issuers = append(r.Issuers, doctor.Issuer{Name: i.Name, Usable: i.Usable, Keys: i.Keys, Had: timeOf(i.Had), Cause: i.Cause})
+	}
 	if m := s.Mail; m != nil {
 		r.Mail = &doctor.Outbox{
 			Waiting: m.Waiting, Limit: m.Limit, GivenUp: m.GivenUp, Failure: m.Failure, Error: m.Error,

@@ -144,10 +144,14 @@ func TestRunningOf(t *testing.T) {
 		PID: 5, Ready: true, Map: app.MapStatus{Refusal: "why"}, Listeners: []app.ListenerStatus{{Name: "public", Address: "a"}},
 		Certificates: []app.CertificateStatus{{Name: "good", Until: "2036-01-01T00:00:00Z"}, {Name: "bad", Error: "x"}},
 		Services:     []app.ServiceStatus{{Name: "s", Instances: 2, Healthy: 1}},
+		Issuers:      []app.IssuerStatus{{Name: "sso", Usable: true, Keys: 2, Had: "2026-11-22T12:00:00Z", Cause: "why"}},
 		Mail:         &app.MailStatus{Waiting: 3, Limit: 9, Oldest: "2026-11-22T12:00:00Z", GivenUp: 4, Failure: "how"},
 	})
 	if m := r.Mail; m == nil || m.Waiting != 3 || m.Limit != 9 || m.Oldest.Hour() != 12 || m.GivenUp != 4 || m.Failure != "how" || !m.Failing.IsZero() {
 		t.Errorf("mail: %+v", m)
+	}
+	if i := r.Issuers; len(i) != 1 || i[0] != (doctor.Issuer{Name: "sso", Usable: true, Keys: 2, Had: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), Cause: "why"}) {
+		t.Errorf("issuers: %+v", i)
 	}
 	if none := runningOf(&app.Status{}); none.Mail != nil {
 		t.Errorf("no mail: %+v", none.Mail)

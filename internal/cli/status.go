@@ -90,6 +90,9 @@ func writeStatus(w io.Writer, s *app.Status) {
 	for _, svc := range s.Services {
 		writeService(w, &svc)
 	}
+	for _, i := range s.Issuers {
+		writeIssuer(w, &i)
+	}
 	for _, x := range s.Exports {
 		fmt.Fprintf(w, "export\t%s %s\t%d sent, %d waiting, %d dropped, %d failures\n", x.Exporter, x.Signal, x.Sent, x.Waiting, x.Dropped, x.Failures)
 	}
@@ -128,6 +131,25 @@ func writeService(w io.Writer, svc *app.ServiceStatus) {
 		fmt.Fprintf(w, ", seen %s with %s", g.Seen, which)
 	}
 	fmt.Fprintln(w)
+}
+
+// writeIssuer prints whether the keys of an outside issuer are there.
+func writeIssuer(w io.Writer, i *app.IssuerStatus) {
+	keys := "no keys: its tokens are answered 503"
+	if i.Usable {
+		keys = fmt.Sprintf("%d keys", i.Keys)
+	}
+	switch {
+	case i.Had == "" && i.Cause == "":
+		keys += ", not asked yet"
+	case i.Had == "":
+		keys += ", never had: " + i.Cause
+	case i.Cause == "":
+		keys += ", seen " + i.Had
+	default:
+		keys += fmt.Sprintf(", not seen since %s: %s", i.Had, i.Cause)
+	}
+	fmt.Fprintf(w, "outside issuer\t%s\t%s\n", i.Name, keys)
 }
 
 // writeMail prints how many letters wait, and what keeps them.

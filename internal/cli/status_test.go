@@ -76,6 +76,25 @@ func TestStatusMail(t *testing.T) {
 	}
 }
 
+// TestStatusIssuers: whether keys are there, since when not, and why.
+func TestStatusIssuers(t *testing.T) {
+	for issuer, want := range map[string]string{
+		`"usable":true,"keys":2,"had_at":"T"`:                    "outside issuer +sso +2 keys, seen T\n",
+		`"usable":true,"keys":2,"had_at":"T","cause":"it hangs"`: "outside issuer +sso +2 keys, not seen since T: it hangs\n",
+		`"had_at":"T","cause":"it hangs"`:                        "outside issuer +sso +no keys: its tokens are answered 503, not seen since T: it hangs\n",
+		`"cause":"it hangs"`:                                     "outside issuer +sso +no keys: its tokens are answered 503, never had: it hangs\n",
+		`"keys":0`:                                               "outside issuer +sso +no keys: its tokens are answered 503, not asked yet\n",
+	} {
+		_, stdout, _ := run("status", "--data", fakeZone(t, answering(200, `{"ready":true,"issuers":[{"name":"sso",`+issuer+`}]}`)))
+		if !regexp.MustCompile(want).MatchString(stdout) {
+			t.Errorf("%s: want %q in\n%s", issuer, want, stdout)
+		}
+	}
+	if _, stdout, _ := run("status", "--data", fakeZone(t, answering(200, `{"ready":true,"issuers":[]}`))); strings.Contains(stdout, "issuer") {
+		t.Errorf("without any:\n%s", stdout)
+	}
+}
+
 // TestStatusNoAnswer: a process that is stopped takes connections, and is not ready.
 func TestStatusNoAnswer(t *testing.T) {
 	stopped := fakeZone(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

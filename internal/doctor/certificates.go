@@ -146,11 +146,13 @@ func (e *examination) clientCA(l *zone.Listener) {
 	n, now := 0, e.Host.Now()
 	var ended []string
 	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		n++
 		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			continue
+		if block.Type != "CERTIFICATE" || err != nil || !cert.IsCA { // the gateway takes it for a mistake
+			e.fail(name, "leave certificates of authorities in it, and nothing else", "block %d of %s is no authority's certificate", n, l.ClientCA)
+			return
 		}
-		if n++; now.After(cert.NotAfter) {
+		if now.After(cert.NotAfter) {
 			ended = append(ended, cert.Subject.String())
 		}
 	}

@@ -54,8 +54,9 @@ type Running struct {
 	Listeners map[string]string
 	Ends      []Lifetime
 	Services  []Service
-	Mail      *Outbox // nil: it has none
-	Refused   string  // why the last map that was read is not in use; empty: it is
+	Issuers   []Issuer // outside ones
+	Mail      *Outbox  // nil: it has none
+	Refused   string   // why the last map that was read is not in use; empty: it is
 }
 
 // Lifetime is a certificate by name, with its end.

@@ -2,6 +2,10 @@ package doctor
 
 import (
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +50,40 @@ func TestMailFaults(t *testing.T) {
 				t.Errorf("got %s, found %q, mend %q; want %s with %q and %q", f.State, f.Found, f.Mend, c.want, c.found, c.mend)
 			}
 		})
+	}
+}
+
+// TestEveryStepHasItsMend: a step that package mail may name and nothing here knows
+// is a finding without a mend.
+func TestEveryStepHasItsMend(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../mail/step.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := map[string]string{"": "no step of mail"} // the control: what is unknown has none
+	ast.Inspect(file, func(n ast.Node) bool {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if of, ok := v.Type.(*ast.Ident); ok && of.Name == "Step" && len(v.Values) == 1 {
+			if text, ok := v.Values[0].(*ast.BasicLit); ok {
+				steps[v.Names[0].Name], _ = strconv.Unquote(text.Value)
+			}
+		}
+		return true
+	})
+	if steps["Read"] == "" || steps["Done"] == "" {
+		t.Fatalf("the steps of mail are not found: %v", steps)
+	}
+	delete(steps, "Done") // it did not fail
+	for name, step := range steps {
+		p := newPatient(t)
+		p.serves()
+		p.smtp, p.dead["smtp"] = SMTP{At: "mail.example:587", Step: step}, errors.New("what failed")
+		if f := p.examine("mail", "smtp server"); f.State != Fail || (f.Mend != "") != (name != "") {
+			t.Errorf("mail.%s, %q: %s with the mend %q", name, step, f.State, f.Mend)
+		}
 	}
 }
 

@@ -121,6 +121,7 @@ func TestFilesOfAListener(t *testing.T) {
 	}{
 		"good": {root.cert, OK}, "ended": {certificate(t, nil, now.Add(-2*day), now.Add(-day)).cert, Fail},
 		"one of two": {certificate(t, nil, now.Add(-2*day), now.Add(-day)).cert + root.cert, Warn}, "none": {"nonsense", Fail},
+		"no authority": {root.cert + certificate(t, &root, now.Add(-day), now.Add(60*day), hosts...).cert, Fail}, "with a key": {root.cert + root.key, Fail},
 	} {
 		p := newPatient(t)
 		p.write("clients.pem", c.text, 0o644)

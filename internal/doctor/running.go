@@ -20,6 +20,7 @@ func (e *examination) running(context.Context) {
 	}
 	if e.Running != nil {
 		e.instances()
+		e.issuers()
 	}
 }
 

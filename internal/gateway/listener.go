@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -23,22 +22,23 @@ import (
 // hosts, a set of routes. Listeners share nothing that decides a request.
 type listener struct {
 	*zone.Listener
-	index     int // its place in the tables of tokens
-	gateway   *Gateway
-	rules     *rules // that it belongs to
-	tls       *tls.Config
-	clientCA  []byte          // PEM; nil: it asks for no certificate
-	certs     Certificates    // where its own comes from
-	hosts     map[string]bool // lower case; addresses in their canonical text
-	noSNI     bool            // an address is among the hosts: such clients send no server name (RFC 6066 section 3)
-	matcher   *zone.Matcher
-	routes    map[*zone.Route]*route
-	unrouted  *route        // labels of requests that found no route
-	limitKey  string        // prefix of its keys in the limiter
-	policyFor string        // its RateLimit-Policy item; empty without a rate
-	anonymous *entry        // holds the inside token of requests without a credential
-	addresses *addressBound // new connections per peer address
-	places    *shares       // of open connections
+	index      int // its place in the tables of tokens
+	gateway    *Gateway
+	rules      *rules // that it belongs to
+	tls        *tls.Config
+	clientCA   []byte          // PEM; nil: it asks for no certificate
+	clientPool *x509.CertPool  // of clientCA
+	certs      Certificates    // where its own comes from
+	hosts      map[string]bool // lower case; addresses in their canonical text
+	noSNI      bool            // an address is among the hosts: such clients send no server name (RFC 6066 section 3)
+	matcher    *zone.Matcher
+	routes     map[*zone.Route]*route
+	unrouted   *route        // labels of requests that found no route
+	limitKey   string        // prefix of its keys in the limiter
+	policyFor  string        // its RateLimit-Policy item; empty without a rate
+	anonymous  *entry        // holds the inside token of requests without a credential
+	addresses  *addressBound // new connections per peer address
+	places     *shares       // of open connections
 }
 
 func newListener(g *Gateway, r *rules, zl *zone.Listener, index int, cfg *Config, before *rules) (*listener, error) {
@@ -145,20 +145,6 @@ func newServer(d *doorway, l *listener, log *slog.Logger) *http.Server {
 
 func protocolNames() []string { return []string{"h2", "http/1.1"} }
 
-// readClientCA reads the authorities of the listener's clients.
-func (l *listener) readClientCA() (err error) {
-	if l.ClientCA == "" {
-		return nil
-	}
-	if l.clientCA, err = os.ReadFile(l.ClientCA); err != nil { // #nosec G304 -- a path of the map, which is the operator's
-		return fmt.Errorf("read client_ca: %w", err)
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(l.clientCA) {
-		return fmt.Errorf("client_ca %s holds no certificate", l.ClientCA)
-	}
-	return nil
-}
-
 // serverTLS is TLS 1.3, and 1.2 with forward secrecy and authenticated
 // encryption only (RFC 9325 section 4.2).
 func serverTLS(l *listener) *tls.Config {
@@ -175,12 +161,10 @@ func serverTLS(l *listener) *tls.Config {
 			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 	}
-	if l.clientCA == nil {
+	if l.clientPool == nil {
 		return c
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(l.clientCA)
-	c.ClientCAs = pool
+	c.ClientCAs = l.clientPool
 	c.ClientAuth = tls.RequireAndVerifyClientCert
 	// A resumed session skips the verification of the chain, so there is none; and
 	// VerifyConnection, unlike VerifyPeerCertificate, would run on one all the same.

@@ -37,9 +37,7 @@ type callee struct {
 // call is a compiled call.
 type call struct {
 	asService bool
-	stream    bool
-	grpc      bool
-	websocket bool
+	stream    zone.Stream
 	proof     httpsig.Profile
 	body      int64  // bytes of the request's body
 	closed    string // why the call is not sent; empty: it is
@@ -101,7 +99,7 @@ func (cs *calls) callee(zoneName string, c *zone.SliceCall) (*callee, error) {
 
 func compileCall(c *zone.SliceCall, rt *zone.Route) *call {
 	out := &call{
-		asService: c.AsService, stream: rt.Stream != zone.NoStream, grpc: rt.Stream == zone.StreamGRPC, websocket: rt.Stream == zone.StreamWebSocket, proof: profileOf(rt), body: defaultBody,
+		asService: c.AsService, stream: rt.Stream, proof: profileOf(rt), body: defaultBody,
 		closed: strings.Join(rt.NotEnforced, ", "),
 	}
 	if c.BodyLimit > 0 {

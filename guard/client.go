@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"sallyport.dev/zone"
 )
 
 // Why a call is not sent. Each is in the chain of a *CallError.
@@ -93,7 +95,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return notSent(req, err)
 	}
 	wire := o.to.wire
-	if o.call.grpc {
+	if o.call.stream == zone.StreamGRPC {
 		timer.Stop() // its client sets the deadline
 		wire = o.to.http2
 	}
@@ -122,7 +124,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		o.release()
 		return nil, err
 	}
-	if o.call.stream && !o.socket {
+	if o.call.stream != zone.NoStream && !o.socket {
 		timer.Stop() // it may last
 	}
 	res.Request = req

@@ -69,8 +69,7 @@ type Config struct {
 
 	// StreamIdle bounds the silence of a stream that is served, in both directions
 	// together, and of a WebSocket of Guard.Client; in all it lasts no longer than the
-	// certificates of its connection.
-	// 0: 2 min.
+	// certificates of its connection. 0: 2 min.
 	StreamIdle time.Duration
 
 	// Log takes what operators should know: loss of control, routes that are

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -73,7 +74,7 @@ func TestSupplier(t *testing.T) {
 	}
 	ca := testca.New(t, "shop.example", time.Now())
 	root := ca.Identity(t, "orders", time.Now(), time.Now().Add(time.Hour)).RootCerts[0]
-	tok := svid.NewJoinToken(root)
+	tok := svid.JoinToken{ID: [16]byte{1}, Secret: [32]byte{2}, Root: sha256.Sum256(root.Raw)}
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(tok.String()+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func (g *Guard) prepare(ctx context.Context, b *book, req *http.Request) (*outbo
 	if o.socket { // its other fields are between the two ends of the socket
 		out.Header["Connection"], out.Header["Upgrade"], out.Close = []string{"Upgrade"}, []string{"websocket"}, false
 	}
-	if c.grpc {
+	if c.stream == zone.StreamGRPC {
 		out.Header["Te"] = []string{"trailers"} // RFC 9113 section 8.2.2
 	}
 	out.Header[headerToken] = []string{tok}

@@ -14,6 +14,7 @@ import (
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/svid"
+	"sallyport.dev/zone"
 )
 
 var errSwitch = errors.New("guard: the callee switched protocols, and not as it was asked to")
@@ -46,7 +47,7 @@ type socket struct {
 // call that is one. Any other upgrade stays here, and its request is a plain one.
 func (c *call) opensSocket(req *http.Request) bool {
 	upgrade := req.Header["Upgrade"]
-	if !c.websocket || method(req) != http.MethodGet || len(upgrade) != 1 || !strings.EqualFold(upgrade[0], "websocket") ||
+	if c.stream != zone.StreamWebSocket || method(req) != http.MethodGet || len(upgrade) != 1 || !strings.EqualFold(upgrade[0], "websocket") ||
 		req.Body != nil && req.Body != http.NoBody {
 		return false
 	}

@@ -90,5 +90,5 @@ func (b *book) stillCalls(s *socket) bool {
 		return false
 	}
 	c := to.calls[rt]
-	return c.closed == "" && c.websocket && c.asService == s.asService
+	return c.closed == "" && c.stream == zone.StreamWebSocket && c.asService == s.asService
 }

@@ -3,7 +3,6 @@ package apikey
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -105,26 +104,6 @@ func (k *Keys) ListOwned(ctx context.Context, user string) (list []Key, err erro
 		return nil, err
 	}
 	return list, nil
-}
-
-// FindOwned returns a live key of a user. Reason account.unknown: there is none,
-// or it is another's.
-func (k *Keys) FindOwned(ctx context.Context, user, id string) (key Key, err error) {
-	w, err := owned(user)
-	if err != nil {
-		return Key{}, err
-	}
-	err = k.db.view(ctx, func(ctx context.Context, t tx) error {
-		key, err = scanKey(t.QueryRow(ctx, "SELECT "+keyColumns+" FROM api_keys k WHERE k.id = ? AND k.owner = ? AND k.ended_at = 0", id, user))
-		return err
-	})
-	if errors.Is(err, store.ErrNotFound) || err == nil && !key.Live(k.now()) {
-		err = w.unknown()
-	}
-	if err != nil {
-		return Key{}, err
-	}
-	return key, nil
 }
 
 // RotateOwned is Rotate for a key of a user. The key lives on from now for life,

@@ -41,8 +41,6 @@ type Config struct {
 	Resolve   outward.Resolve                    // nil: the system's
 	Timeout   time.Duration                      // of one call to a provider; 0: 10 s
 	Before    *Broker                            // of the map before this one; what is unchanged is taken over
-
-	key *requestKey // of SAML; made by New
 }
 
 // Broker asks the providers of a zone. It is safe for concurrent use.
@@ -86,12 +84,13 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = callTime
 	}
-	if err := cfg.openKey(ctx, base.Host); err != nil {
+	key, err := cfg.requestKey(ctx, base.Host)
+	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
-	b := &Broker{base: cfg.Base, clock: cfg.Clock, log: cfg.Log, key: cfg.key}
+	b := &Broker{base: cfg.Base, clock: cfg.Clock, log: cfg.Log, key: key}
 	for _, p := range cfg.Providers {
-		made, err := newProtocol(p, &cfg)
+		made, err := newProtocol(p, &cfg, key)
 		if err != nil {
 			return nil, fmt.Errorf("broker: provider %s: %w", p.Name, err)
 		}
@@ -106,21 +105,22 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	return b, nil
 }
 
-// openKey opens the key of SAML requests where there is a provider for it.
-func (cfg *Config) openKey(ctx context.Context, host string) (err error) {
-	if cfg.key == nil && cfg.Before != nil {
-		cfg.key = cfg.Before.key
+// requestKey returns the key of SAML requests: that of the broker before, or the
+// one in the store where there is a provider for it; else nil.
+func (cfg *Config) requestKey(ctx context.Context, host string) (key *requestKey, err error) {
+	if cfg.Before != nil {
+		key = cfg.Before.key
 	}
 	if !slices.ContainsFunc(cfg.Providers, func(p zone.Provider) bool { return p.Kind == KindSAML }) {
-		return nil
+		return key, nil
 	}
 	if cfg.DB == nil || cfg.Root == nil {
-		return errors.New("no database and root key for SAML")
+		return nil, errors.New("no database and root key for SAML")
 	}
-	if cfg.key == nil {
-		cfg.key, err = openRequestKey(ctx, cfg.DB, cfg.Root, host, cfg.Clock())
+	if key == nil {
+		key, err = openRequestKey(ctx, cfg.DB, cfg.Root, host, cfg.Clock())
 	}
-	return err
+	return key, err
 }
 
 // outward is how a provider is asked.
@@ -128,7 +128,7 @@ func (cfg *Config) outward(p zone.Provider) outward.Options {
 	return outward.Options{CA: p.CA, Timeout: cfg.Timeout, Resolve: cfg.Resolve}
 }
 
-func newProtocol(p zone.Provider, cfg *Config) (protocol, error) {
+func newProtocol(p zone.Provider, cfg *Config, key *requestKey) (protocol, error) {
 	secret := ""
 	if p.ClientSecret != nil {
 		if cfg.Secret == nil {
@@ -145,7 +145,7 @@ func newProtocol(p zone.Provider, cfg *Config) (protocol, error) {
 	case KindGitHub:
 		return newGitHub(p, secret, cfg)
 	case KindSAML:
-		return newSAML(p, cfg)
+		return newSAML(p, cfg, key)
 	default:
 		return nil, nil
 	}

@@ -19,10 +19,11 @@ import (
 // with an API of its own for who somebody is. It cannot be asked for a fresh login,
 // and says nothing of when the last one was.
 type github struct {
-	source   string // issuer of the claims
-	api      string // prefix of the API
-	config   oauth2.Config
-	egresses []*outward.Client // of the site, of the API
+	source string // issuer of the claims
+	api    string // prefix of the API
+	config oauth2.Config
+	site   *outward.Client // asks source
+	data   *outward.Client // asks api
 }
 
 const gitHub, gitHubAPI = "https://github.com", "https://api.github.com"
@@ -36,12 +37,12 @@ func newGitHub(p zone.Provider, secret string, cfg *Config) (protocol, error) {
 		g.source = strings.TrimSuffix(p.Issuer, "/")
 		g.api = g.source + "/api/v3"
 	}
-	for _, base := range []string{g.source, g.api} {
-		e, err := outward.NewClient(base, cfg.outward(p))
-		if err != nil {
-			return nil, fmt.Errorf("issuer: %w", err)
-		}
-		g.egresses = append(g.egresses, e)
+	var err error
+	if g.site, err = outward.NewClient(g.source, cfg.outward(p)); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	if g.data, err = outward.NewClient(g.api, cfg.outward(p)); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	g.config = oauth2.Config{
 		ClientID: p.ClientID, ClientSecret: secret, RedirectURL: callback(cfg.Base, p.Name, "callback"),
@@ -77,7 +78,7 @@ func (g *github) finish(ctx context.Context, s *State, r *http.Request) (Claims,
 	if err := a.refusal(); err != nil {
 		return Claims{}, err
 	}
-	token, err := exchange(ctx, g.egresses[0], &g.config, a.code, s.Verifier)
+	token, err := exchange(ctx, g.site, &g.config, a.code, s.Verifier)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -125,7 +126,7 @@ func (g *github) claims(ctx context.Context, token string) (Claims, error) {
 }
 
 func (g *github) ask(ctx context.Context, path, token string, into any) error {
-	data, _, err := g.egresses[1].Get(ctx, g.api+path, "Accept", "application/vnd.github+json",
+	data, _, err := g.data.Get(ctx, g.api+path, "Accept", "application/vnd.github+json",
 		"Authorization", "Bearer "+token, "X-GitHub-Api-Version", "2022-11-28")
 	if err != nil {
 		return err

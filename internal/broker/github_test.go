@@ -114,9 +114,4 @@ func TestGitHubItself(t *testing.T) {
 	if made.config.Endpoint.TokenURL != "https://github.com/login/oauth/access_token" || made.api != "https://api.github.com" {
 		t.Errorf("token %s, api %s", made.config.Endpoint.TokenURL, made.api)
 	}
-	for n, host := range []string{"github.com", "api.github.com"} {
-		if made.egresses[n].Host() != host {
-			t.Errorf("egress to %s, want %s", made.egresses[n].Host(), host)
-		}
-	}
 }

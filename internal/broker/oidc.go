@@ -23,7 +23,7 @@ type oidcProvider struct {
 	zone.Provider
 	secret    string // empty: a public client
 	redirect  string
-	egress    *outward.Client
+	client    *outward.Client
 	clock     func() time.Time
 	discovery *outward.Document[*discovered]
 	keys      *outward.Keys
@@ -38,12 +38,12 @@ func newOIDC(p zone.Provider, secret string, cfg *Config) (protocol, error) {
 	case !slices.Contains(p.Scopes, oidc.ScopeOpenID):
 		return nil, errors.New("scopes are without openid")
 	}
-	e, err := outward.NewClient(p.Issuer, cfg.outward(p))
+	client, err := outward.NewClient(p.Issuer, cfg.outward(p))
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	o := &oidcProvider{
-		Provider: p, secret: secret, redirect: callback(cfg.Base, p.Name, "callback"), egress: e, clock: cfg.Clock,
+		Provider: p, secret: secret, redirect: callback(cfg.Base, p.Name, "callback"), client: client, clock: cfg.Clock,
 	}
 	o.discovery = &outward.Document[*discovered]{Fetch: o.discover, Clock: cfg.Clock, Refresh: discoveryTime, Keep: keepTime, Timeout: lookTime}
 	o.keys = outward.NewKeys(outward.KeysConfig{
@@ -79,7 +79,7 @@ type discovered struct {
 
 // discover fetches the discovery document.
 func (o *oidcProvider) discover(ctx context.Context) (*discovered, error) {
-	c, place, err := o.egress.Discover(ctx, o.Issuer)
+	c, place, err := o.client.Discover(ctx, o.Issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (o *oidcProvider) discover(ctx context.Context) (*discovered, error) {
 		if !endpoint.must && !c.Has(endpoint.name) {
 			continue
 		}
-		if *endpoint.into, err = o.egress.Endpoint(c, place, endpoint.name); err != nil {
+		if *endpoint.into, err = o.client.Endpoint(c, place, endpoint.name); err != nil {
 			return nil, err
 		}
 	}
@@ -110,7 +110,7 @@ func (o *oidcProvider) fetchKeys(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, _, err := o.egress.Get(ctx, d.jwks, "Accept", "application/jwk-set+json, application/json")
+	data, _, err := o.client.Get(ctx, d.jwks, "Accept", "application/jwk-set+json, application/json")
 	return data, err
 }
 
@@ -168,7 +168,7 @@ func (o *oidcProvider) finish(ctx context.Context, s *State, r *http.Request) (C
 	if err := a.refusal(); err != nil {
 		return Claims{}, err
 	}
-	token, err := exchange(ctx, o.egress, o.config(d), a.code, s.Verifier)
+	token, err := exchange(ctx, o.client, o.config(d), a.code, s.Verifier)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -238,7 +238,7 @@ func (o *oidcProvider) userinfo(ctx context.Context, d *discovered, subject stri
 	if !strings.EqualFold(token.Type(), "Bearer") {
 		return nil, fmt.Errorf("the access token is of the type %q", outward.Clip(token.Type()))
 	}
-	data, media, err := o.egress.Get(ctx, d.userinfo, "Accept", "application/json", "Authorization", "Bearer "+token.AccessToken)
+	data, media, err := o.client.Get(ctx, d.userinfo, "Accept", "application/json", "Authorization", "Bearer "+token.AccessToken)
 	if err != nil {
 		return nil, err
 	}

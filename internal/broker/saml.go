@@ -25,21 +25,21 @@ type samlProvider struct {
 	zone.Provider
 	entity   string // our own: the address of our metadata
 	key      *requestKey
-	own      []byte // our metadata
-	acs      string // where answers go
-	egress   *outward.Client
+	own      []byte          // our metadata
+	acs      string          // where answers go
+	client   *outward.Client // asks for the metadata; nil with fixed
 	db       *store.DB
 	clock    func() time.Time
 	fixed    *peer // of a file; nil: the metadata is fetched
 	metadata *outward.Document[*peer]
 }
 
-func newSAML(p zone.Provider, cfg *Config) (protocol, error) {
+func newSAML(p zone.Provider, cfg *Config, key *requestKey) (protocol, error) {
 	if p.Metadata == "" {
 		return nil, errors.New("no metadata")
 	}
 	s := &samlProvider{
-		Provider: p, entity: callback(cfg.Base, p.Name, "metadata"), acs: callback(cfg.Base, p.Name, "acs"), key: cfg.key, db: cfg.DB, clock: cfg.Clock,
+		Provider: p, entity: callback(cfg.Base, p.Name, "metadata"), acs: callback(cfg.Base, p.Name, "acs"), key: key, db: cfg.DB, clock: cfg.Clock,
 	}
 	var err error
 	if s.own, err = ownMetadata(s.entity, s.acs, s.key); err != nil {
@@ -58,7 +58,7 @@ func newSAML(p zone.Provider, cfg *Config) (protocol, error) {
 	if p.EntityID == "" { // who answers there could name itself as any other
 		return nil, errors.New("metadata by url without entity_id")
 	}
-	if s.egress, err = outward.NewClient(p.Metadata, cfg.outward(p)); err != nil {
+	if s.client, err = outward.NewClient(p.Metadata, cfg.outward(p)); err != nil {
 		return nil, fmt.Errorf("metadata: %w", err)
 	}
 	s.metadata = &outward.Document[*peer]{Fetch: s.fetch, Clock: cfg.Clock, Refresh: discoveryTime, Keep: keepTime, Timeout: lookTime}
@@ -66,7 +66,7 @@ func newSAML(p zone.Provider, cfg *Config) (protocol, error) {
 }
 
 func (p *samlProvider) fetch(ctx context.Context) (*peer, error) {
-	data, _, err := p.egress.Get(ctx, p.Metadata, "Accept", "application/samlmetadata+xml, application/xml, text/xml")
+	data, _, err := p.client.Get(ctx, p.Metadata, "Accept", "application/samlmetadata+xml, application/xml, text/xml")
 	if err != nil {
 		return nil, err
 	}

@@ -35,9 +35,12 @@ type requestKey struct {
 
 const (
 	requestKeyName = "saml-request"            // among what the zone keeps sealed
-	requestKeyBits = 3072                      //
+	requestKeyBits = 3072                      // of RSA
 	requestKeyLife = 10 * 365 * 24 * time.Hour // of its certificate, which providers keep as they once read it
 )
+
+// errNoRequestKey says that what is sealed is none of ours.
+var errNoRequestKey = errors.New("what is sealed there is no key of this zone")
 
 // openRequestKey returns the key of the zone, which is made at the first call and
 // sealed, and the same ever after in all processes.
@@ -60,10 +63,19 @@ func openRequestKey(ctx context.Context, db *store.DB, root *keys.Root, host str
 			text, err = read()
 		}
 	}
-	if err != nil {
+	var key *requestKey
+	if err == nil {
+		key, err = parseRequestKey(text)
+	}
+	switch {
+	case err == nil:
+		return key, nil
+	case errors.Is(err, keys.ErrAltered), errors.Is(err, errNoRequestKey):
+		return nil, fmt.Errorf("key of SAML requests: %w; bring the database back from a backup that was made under %v, "+
+			"or delete the rows %q of the table sealed: the zone then makes a fresh key, and every SAML provider must be given the zone's new metadata", err, root, requestKeyName)
+	default: // of another root key: that error says which is wanted
 		return nil, fmt.Errorf("key of SAML requests: %w", err)
 	}
-	return parseRequestKey(text)
 }
 
 // makeRequestKey returns a new key and a certificate that it signs itself, as PEM.
@@ -92,11 +104,11 @@ func makeRequestKey(host string, now time.Time) ([]byte, error) {
 func parseRequestKey(text []byte) (*requestKey, error) {
 	pair, err := tls.X509KeyPair(text, text) // it compares the two
 	if err != nil {
-		return nil, errors.New("key of SAML requests: what is sealed is none")
+		return nil, errNoRequestKey
 	}
 	private, ok := pair.PrivateKey.(*rsa.PrivateKey)
 	if !ok {
-		return nil, errors.New("key of SAML requests: what is sealed is of another kind")
+		return nil, errNoRequestKey
 	}
 	return &requestKey{private, pair.Leaf}, nil
 }

@@ -174,12 +174,35 @@ func TestRequestKey(t *testing.T) {
 	if _, err := openRequestKey(t.Context(), w.db, stranger, "shop.example", start); err == nil {
 		t.Error("another root opens it")
 	}
-	if _, err := parseRequestKey([]byte("no key")); err == nil || strings.Contains(err.Error(), "no key") {
+	if _, err := parseRequestKey([]byte("geheim")); err == nil || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("of anything: %v", err)
+	}
+	// Of what is damaged the error says what is to be done, and shows nothing of it.
+	for name, damage := range map[string]func(ctx, *store.Tx) error{
+		"altered": func(ctx ctx, tx *store.Tx) error {
+			bent := bytes.Clone(sealed)
+			bent[len(bent)-1] ^= 1
+			_, err := tx.Exec(ctx, "UPDATE sealed SET sealed = ? WHERE name = ?", bent, requestKeyName)
+			return err
+		},
+		"no key": func(ctx ctx, tx *store.Tx) error { return w.root.Put(ctx, tx, requestKeyName, 2, []byte("geheim")) },
+	} {
+		if err := w.db.Tx(t.Context(), damage); err != nil {
+			t.Fatal(err)
+		}
+		_, err := openRequestKey(t.Context(), w.db, w.root, "shop.example", start)
+		if err == nil || strings.Contains(err.Error(), "geheim") {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, want := range []string{w.root.String(), requestKeyName, "backup", "metadata"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q in it", name, err, want)
+			}
+		}
 	}
 	// A reload takes it over.
 	cfg := w.cfg
-	cfg.key, cfg.Before = nil, w.Broker
+	cfg.Before = w.Broker
 	if next := w.make(cfg); next.key != w.key {
 		t.Error("a reload has another key")
 	}

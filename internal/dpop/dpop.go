@@ -32,12 +32,17 @@ const (
 // longer than the proof is good by any clock of the zone.
 const Lifetime = age + ahead + margin
 
-// Algorithms are those that proofs may be signed by, as metadata lists them
-// (dpop_signing_alg_values_supported).
-func Algorithms() []string { return []string{"ES256", "Ed25519", "EdDSA", "PS256", "RS256"} }
-
 func algorithms() []jose.SignatureAlgorithm {
 	return []jose.SignatureAlgorithm{jose.ES256, jws.Ed25519, jose.EdDSA, jose.PS256, jose.RS256}
+}
+
+// Algorithms are those that proofs may be signed by, as metadata lists them
+// (dpop_signing_alg_values_supported).
+func Algorithms() (names []string) {
+	for _, a := range algorithms() {
+		names = append(names, string(a))
+	}
+	return names
 }
 
 // Expect is what a proof must be for.

@@ -82,17 +82,8 @@ func (f *Factors) useCode(ctx context.Context, tx *store.Tx, user, code string) 
 	return Used, nil
 }
 
-// CodesLeft returns how many recovery codes of a user are left, and when they
-// were made; the zero time when there are none. Reasons: auth.unavailable.
-func (f *Factors) CodesLeft(ctx context.Context, user string) (left int, created time.Time, err error) {
-	err = f.db.View(ctx, func(ctx context.Context, tx *store.Tx) error {
-		left, created, err = f.CodesLeftTx(ctx, tx, user)
-		return err
-	})
-	return left, created, answer(ctx, err)
-}
-
-// CodesLeftTx is CodesLeft within a transaction of the caller. Errors are the store's.
+// CodesLeftTx returns how many recovery codes of a user are left, and when they were
+// made; the zero time when there are none. Errors are the store's.
 func (f *Factors) CodesLeftTx(ctx context.Context, tx *store.Tx, user string) (left int, created time.Time, err error) {
 	var at int64
 	err = tx.QueryRow(ctx, "SELECT COUNT(CASE WHEN used_at = 0 THEN 1 END), COALESCE(MAX(created_at), 0) FROM recovery_codes WHERE user_id = ?",

@@ -41,10 +41,13 @@ func TestRecoveryCodes(t *testing.T) {
 			t.Errorf("code %q", string(c))
 		}
 	}
-	left, created, err := w.CodesLeft(t.Context(), alice)
-	if err != nil || left != 10 || !created.Equal(w.clock()) {
-		t.Errorf("CodesLeft = %d, %v, %v", left, created, err)
-	}
+	w.must(w.db.View(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		left, created, err := w.CodesLeftTx(ctx, tx, alice)
+		if err != nil || left != 10 || !created.Equal(w.clock()) {
+			t.Errorf("CodesLeftTx = %d, %v, %v", left, created, err)
+		}
+		return nil
+	}))
 	for _, c := range []struct {
 		what, user, code string
 		want             factor.Outcome

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -139,27 +138,6 @@ func (f *Factors) RemoveAll(ctx context.Context, tx *store.Tx, user string) (int
 		}
 	}
 	return int(n), nil
-}
-
-// Export is what a user's export of all data says of factors: nothing secret.
-type Export struct {
-	Factors      []Factor  `json:"factors"`
-	CodesLeft    int       `json:"recovery_codes_left"`
-	CodesCreated time.Time `json:"recovery_codes_created_at,omitzero"`
-	RelyingParty string    `json:"relying_party_id,omitempty"`
-}
-
-// Export returns it. Reasons: auth.unavailable.
-func (f *Factors) Export(ctx context.Context, user string) (e Export, err error) {
-	e.RelyingParty = f.rpID
-	err = f.db.View(ctx, func(ctx context.Context, tx *store.Tx) error {
-		if e.Factors, err = f.ListTx(ctx, tx, user); err != nil {
-			return err
-		}
-		e.CodesLeft, e.CodesCreated, err = f.CodesLeftTx(ctx, tx, user)
-		return err
-	})
-	return e, answer(ctx, err)
 }
 
 // checkName returns a name without the spaces around it.

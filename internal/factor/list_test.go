@@ -2,7 +2,6 @@ package factor_test
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -136,34 +135,6 @@ func TestRemoveAll(t *testing.T) {
 	w.want(err, problem.AccountInvalid, "a registration under way")
 }
 
-func TestExport(t *testing.T) {
-	w := newWorld(t)
-	d := newDevice()
-	fac := w.enroll(alice, d)
-	a, _ := w.enrollTOTP(alice)
-	codes := w.newCodes(alice)
-	w.useCode(alice, string(codes[0]))
-	e, err := w.Export(t.Context(), alice)
-	if err != nil || len(e.Factors) != 2 || e.Factors[0].ID != fac.ID && e.Factors[1].ID != fac.ID || e.CodesLeft != 9 || !e.CodesCreated.Equal(w.clock()) || e.RelyingParty != rpID {
-		t.Errorf("Export = %+v, %v", e, err)
-	}
-	text, err := json.Marshal(e)
-	w.must(err)
-	for _, want := range []string{`"id":"` + fac.ID + `"`, `"kind":"totp"`, `"name":"my phone"`, `"created_at":"2026-03-04T05:06:07Z"`, `"recovery_codes_left":9`} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("export %s lacks %s", text, want)
-		}
-	}
-	for _, secret := range []string{a.secret, string(codes[0]), string(codes[1])} {
-		if strings.Contains(string(text), secret) {
-			t.Errorf("export %s holds a secret", text)
-		}
-	}
-	if e, err := w.Export(t.Context(), "nobody"); err != nil || len(e.Factors) != 0 || !e.CodesCreated.IsZero() {
-		t.Errorf("Export of nobody = %+v, %v", e, err)
-	}
-}
-
 // Without the store nothing is said to be held or not.
 func TestStoreGone(t *testing.T) {
 	w := newWorld(t)
@@ -172,8 +143,6 @@ func TestStoreGone(t *testing.T) {
 	w.want(err, problem.AuthUnavailable, "Has")
 	_, err = w.List(t.Context(), alice)
 	w.want(err, problem.AuthUnavailable, "List")
-	_, err = w.Export(t.Context(), alice)
-	w.want(err, problem.AuthUnavailable, "Export")
 	if _, err := w.At(t.Context(), rpID, []string{origin}); err == nil {
 		t.Error("At without a store: no error")
 	}

@@ -10,5 +10,5 @@ func TestPostgres(t *testing.T) {
 	pgtest.Run(t, TestRegistrationOptions, TestPasskeyLogsIn, TestLoginRefuses, TestRegistrationRefuses, TestSessionsAreBound,
 		TestAssert, TestChallengeIsSpent, TestRemovedPasskeyIsRefused, TestCounterRegressionIsTold, TestPlantedPasskeyDoesNotOpen,
 		TestEnableTOTP, TestCheckTOTP, TestStepIsAcceptedOnce, TestPlantedSecretDoesNotOpen, TestRecoveryCodes, TestCodeIsUsedOnce,
-		TestListAndHas, TestRename, TestRemove, TestRemoveAll, TestExport, TestAnotherRPIDIsRefused, TestNewAtOnce, TestNothingAtRest)
+		TestListAndHas, TestRename, TestRemove, TestRemoveAll, TestAnotherRPIDIsRefused, TestNewAtOnce, TestNothingAtRest)
 }

@@ -430,3 +430,44 @@ func TestNetwork(t *testing.T) {
 		t.Error("no address has a network")
 	}
 }
+
+// TestOwnAccountWidensNothing: who has an account of their own, and logs in by it all
+// the while, many times at once, guesses no more at others than anybody does.
+func TestOwnAccountWidensNothing(t *testing.T) {
+	w := newWorld(t)
+	const own, from = "eve@shop.example", "192.0.2.66"
+	var looked []time.Time
+	var held []Attempt
+	for i := range 6000 { // two hours
+		w.now = w.now.Add(1200 * time.Millisecond)
+		if a, ok := w.begin(own, from, ""); ok {
+			held = append(held, a)
+		}
+		if _, ok := w.begin(fmt.Sprintf("user%d@shop.example", i), from, ""); ok {
+			looked = append(looked, w.now)
+		}
+		if len(held) == 8 || i%7 == 0 {
+			for _, a := range held {
+				w.succeed(a)
+			}
+			held = nil
+		}
+	}
+	if len(looked) < spray[0].Count {
+		t.Fatalf("positive control: %d looks", len(looked))
+	}
+	for i, at := range looked {
+		n := 0
+		for _, other := range looked[i:] {
+			if other.Sub(at) < spray[0].Window-10*time.Second { // as long as a login is under way
+				n++
+			}
+		}
+		if n > spray[0].Count {
+			t.Fatalf("%d looks within %s, want %d", n, spray[0].Window, spray[0].Count)
+		}
+	}
+	if len(looked) > spray[1].Count {
+		t.Errorf("%d looks in two hours, want %d in a day", len(looked), spray[1].Count)
+	}
+}

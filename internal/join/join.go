@@ -66,7 +66,6 @@ var (
 	errExpired = errors.New("the join token has expired")
 	errTries   = errors.New("the join token was tried too often with a wrong secret")
 	errSecret  = errors.New("the secret of the join token is wrong")
-	errService = errors.New("the join token is of another service")
 )
 
 // shut says why the token cannot be redeemed any more; nil when it can.

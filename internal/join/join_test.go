@@ -142,25 +142,6 @@ func TestWrongSecretsBurnTheToken(t *testing.T) {
 	}
 }
 
-func TestRedeemFor(t *testing.T) {
-	f := newFixture(t)
-	token, secret := f.create("orders")
-	for _, c := range []struct {
-		service string
-		want    problem.Reason
-	}{
-		{"stock", problem.JoinRefused},
-		{"", problem.JoinRefused},
-		{"orders ", problem.JoinRefused},
-		{"orders", problem.OK},
-		{"orders", problem.JoinRefused},
-	} {
-		if err := f.RedeemFor(t.Context(), c.service, token.ID[:], secret[:]); problem.ReasonOf(err) != c.want {
-			t.Errorf("for %q: %v, want %s", c.service, err, c.want)
-		}
-	}
-}
-
 // Whatever is wrong, the caller reads the same.
 func TestRefusalsReadTheSame(t *testing.T) {
 	f := newFixture(t)
@@ -175,7 +156,6 @@ func TestRefusalsReadTheSame(t *testing.T) {
 	if err := f.Revoke(t.Context(), revoked.ID); err != nil {
 		t.Fatal(err)
 	}
-	mine, mineSecret := f.create("orders")
 	redeem := func(id, secret []byte) func() error {
 		return func() error {
 			service, err := f.Redeem(t.Context(), id, secret)
@@ -200,7 +180,6 @@ func TestRefusalsReadTheSame(t *testing.T) {
 		{"spent", errSpent, redeem(spent.ID[:], spentSecret[:])},
 		{"burnt", errTries, redeem(burnt.ID[:], burntSecret[:])},
 		{"revoked", errUnknown, redeem(revoked.ID[:], revokedSecret[:])},
-		{"wrong service", errService, func() error { return f.RedeemFor(t.Context(), "stock", mine.ID[:], mineSecret[:]) }},
 		{"expired", errExpired, func() error { f.pass(Life); return redeem(open.ID[:], spentSecret[:])() }},
 	} {
 		err := c.try()

@@ -14,18 +14,6 @@ import (
 // service's identity, once.
 // Reasons: join.refused, auth.unavailable.
 func (t *Tokens) Redeem(ctx context.Context, id, secret []byte) (service string, err error) {
-	return t.redeem(ctx, id, secret, func(string) bool { return true })
-}
-
-// RedeemFor spends a token of one service for a caller that says which it is.
-// A token of another counts as tried.
-// Reasons: as Redeem.
-func (t *Tokens) RedeemFor(ctx context.Context, service string, id, secret []byte) error {
-	_, err := t.redeem(ctx, id, secret, func(of string) bool { return of == service })
-	return err
-}
-
-func (t *Tokens) redeem(ctx context.Context, id, secret []byte, fits func(service string) bool) (string, error) {
 	if len(id) != len(ID{}) {
 		return "", problem.New(problem.JoinRefused, errUnknown)
 	}
@@ -37,9 +25,8 @@ func (t *Tokens) redeem(ctx context.Context, id, secret []byte, fits func(servic
 	if why != nil {
 		return "", problem.New(problem.JoinRefused, why)
 	}
-	var service string
 	err = t.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		service, why, err = t.try(ctx, tx, id, secret, fits)
+		service, why, err = t.try(ctx, tx, id, secret)
 		return err // not why: that would take back the count of the try
 	})
 	if err != nil {
@@ -65,9 +52,9 @@ func (t *Tokens) look(ctx context.Context, id []byte) (why, err error) {
 	return why, err
 }
 
-// try counts a try of an open token and, when secret and service fit, spends
-// it. Its first statement writes, so two tries at once follow one another.
-func (t *Tokens) try(ctx context.Context, tx *store.Tx, id, secret []byte, fits func(string) bool) (service string, why, err error) {
+// try counts a try of an open token and, when the secret fits, spends it. Its first
+// statement writes, so two tries at once follow one another.
+func (t *Tokens) try(ctx context.Context, tx *store.Tx, id, secret []byte) (service string, why, err error) {
 	now := store.Micros(t.now())
 	var hash []byte
 	err = tx.QueryRow(ctx, `UPDATE join_tokens SET tries = tries + 1
@@ -81,9 +68,6 @@ func (t *Tokens) try(ctx context.Context, tx *store.Tx, id, secret []byte, fits 
 	given := sha256.Sum256(secret)
 	if subtle.ConstantTimeCompare(given[:], hash) != 1 {
 		return "", errSecret, nil
-	}
-	if !fits(service) {
-		return "", errService, nil
 	}
 	_, err = tx.Exec(ctx, "UPDATE join_tokens SET spent_at = ? WHERE id = ?", now, id)
 	return service, nil, err

@@ -53,6 +53,8 @@ const maxFindings = 1000
 //
 // The error tells that the folder could not be read; what is wrong in it is in
 // the report.
+//
+// It waits for a command `sallyport verify`: until then tests and benchmarks call it.
 func Verify(ctx context.Context, dir string, anchors ...Head) (*Report, error) {
 	v := &verification{dir: dir, hash: newHasher(), anchors: slices.Clone(anchors), writer: hasWriter(dir)}
 	if h := v.readAnchor(headFile); h != nil {

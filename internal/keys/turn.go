@@ -65,33 +65,6 @@ func (r *Ring) Rotate(ctx context.Context) error {
 	return r.serve(keys, now)
 }
 
-// Withdraw ends a key at once: it neither signs nor is published, and its
-// private part is destroyed. When it was the active one another takes its
-// place, which verifiers hear of when they next ask; another process on the
-// database hears of it within a tick. For a key that leaked.
-func (r *Ring) Withdraw(ctx context.Context, kid string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.cfg.Clock()
-	var keys []signingKey
-	var steps []step
-	err := r.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		// First, and without opening it: a row that does not open can be withdrawn too.
-		if err := r.destroy(ctx, tx, kid, now); err != nil {
-			return err
-		}
-		var err error
-		keys, steps, err = r.turn(ctx, tx, now)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	r.tell(ctx, append([]step{{gone, kid}}, steps...))
-	r.note(keys, now)
-	return r.serve(keys, now)
-}
-
 // tell logs steps that were committed.
 func (r *Ring) tell(ctx context.Context, steps []step) {
 	for _, s := range steps {

@@ -25,7 +25,8 @@ const maxMinutes = 366 * 24 * 60
 
 // Counts returns the minutes in [since, until) that have requests, in their
 // order: of one service, or of all when service is empty. They are as fresh as
-// the last roll-up.
+// the last roll-up. It waits for `sallyport verify`, as Anchors does: until then
+// tests and benchmarks call it.
 func Counts(ctx context.Context, db *store.DB, since, until time.Time, service string) ([]Minute, error) {
 	from, to := since.Unix()/60, (until.Unix()+59)/60
 	if to-from > maxMinutes {
@@ -70,7 +71,7 @@ func Counts(ctx context.Context, db *store.DB, since, until time.Time, service s
 
 // Anchors returns the heads that roll-ups have kept, for journal.Verify. They
 // lie in another place than the journal: whoever cuts its end off has to know
-// of both.
+// of both. It waits for a command `sallyport verify`.
 func Anchors(ctx context.Context, db *store.DB, id string) ([]journal.Head, error) {
 	var list []journal.Head
 	err := db.View(ctx, func(ctx context.Context, tx *store.Tx) error {

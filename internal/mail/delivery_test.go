@@ -40,7 +40,7 @@ func TestRefusals(t *testing.T) {
 			w.enqueue("hidden@example.org")
 			w.flush()
 			w.wantStates(c.want)
-			if s, err := w.box.Status(t.Context()); err != nil || s.Away.IsZero() == c.away || (s.Problem != "") != c.away {
+			if s, err := w.box.Status(t.Context()); err != nil || s.Failing.IsZero() == c.away || (s.Failure != "") != c.away {
 				t.Errorf("status %+v, %v; away should be %t", s, err, c.away)
 			}
 			if up := w.metric("sallyport_mail_server_up", ""); (up == 0) != c.away {
@@ -67,7 +67,7 @@ func TestRefusals(t *testing.T) {
 			}
 			s, err := w.box.Status(t.Context())
 			must(t, err)
-			if (s.Dead == 1) != dead || dead && (len(s.Causes) != 1 || "dead "+s.Causes[0].Cause+":1" != c.want) {
+			if (s.GivenUp == 1) != dead || dead && (len(s.Causes) != 1 || "dead "+s.Causes[0].Cause+":1" != c.want) {
 				t.Errorf("status %+v in the end", s)
 			}
 		})

@@ -15,13 +15,13 @@ import (
 // Status is how the outbox is. No address, secret or text of the server's is in it.
 type Status struct {
 	Waiting int       // letters
-	Full    int       // most that may wait
+	Limit   int       // most that may wait
 	Oldest  time.Time // when the first of them was asked for; zero when none waits
 	Cause   string    // why that one was not sent at its last try; empty: there was none
-	Dead    int       // letters given up: of the last 30 days, and ten thousand at most
+	GivenUp int       // letters given up: of the last 30 days, and ten thousand at most
 	Causes  []Cause   // of those, the most frequent first; a few
-	Away    time.Time // since when the SMTP server fails, as this process knows it; zero when it does not
-	Problem string    // how it fails
+	Failing time.Time // since when the SMTP server fails, as this process knows it; zero when it does not
+	Failure string    // how it fails
 }
 
 // Cause is why letters were given up: SMTP's code and enhanced code (RFC 3463), or
@@ -36,7 +36,7 @@ const mostCauses = 5 // that Status tells
 // Status counts.
 func (o *Outbox) Status(ctx context.Context) (s Status, err error) {
 	err = o.db.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		s = Status{Full: o.full}
+		s = Status{Limit: o.full}
 		if err = tx.QueryRow(ctx, `SELECT COUNT(*) FROM mail_outbox WHERE ended_at = 0`).Scan(&s.Waiting); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (o *Outbox) Status(ctx context.Context) (s Status, err error) {
 		case !errors.Is(err, store.ErrNotFound):
 			return err
 		}
-		if err = tx.QueryRow(ctx, `SELECT COUNT(*) FROM mail_outbox WHERE state = 'dead'`).Scan(&s.Dead); err != nil {
+		if err = tx.QueryRow(ctx, `SELECT COUNT(*) FROM mail_outbox WHERE state = 'dead'`).Scan(&s.GivenUp); err != nil {
 			return err
 		}
 		s.Causes, err = deadCauses(ctx, tx)
@@ -58,7 +58,7 @@ func (o *Outbox) Status(ctx context.Context) (s Status, err error) {
 	}
 	o.weather.mu.Lock()
 	defer o.weather.mu.Unlock()
-	s.Away, s.Problem = o.weather.since, o.weather.problem
+	s.Failing, s.Failure = o.weather.since, o.weather.problem
 	return s, nil
 }
 
@@ -139,13 +139,13 @@ func (m *metrics) count(e ending) {
 // show sets the gauges.
 func (m *metrics) show(s Status, now time.Time) {
 	m.waiting.Set(float64(s.Waiting))
-	m.dead.Set(float64(s.Dead))
+	m.dead.Set(float64(s.GivenUp))
 	m.oldest.Set(0)
 	if !s.Oldest.IsZero() {
 		m.oldest.Set(now.Sub(s.Oldest).Seconds())
 	}
 	m.up.Set(1)
-	if !s.Away.IsZero() {
+	if !s.Failing.IsZero() {
 		m.up.Set(0)
 	}
 }

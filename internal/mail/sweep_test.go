@@ -68,7 +68,7 @@ func TestSweepIsWhole(t *testing.T) {
 	w.wantStates("dead:100 dead expired:600 intent:3")
 	s, err := w.box.Status(t.Context())
 	must(t, err)
-	if want := []Cause{{causeExpired, 600}, {"", 100}}; s.Waiting != 3 || s.Dead != 700 || !slices.Equal(s.Causes, want) {
+	if want := []Cause{{causeExpired, 600}, {"", 100}}; s.Waiting != 3 || s.GivenUp != 700 || !slices.Equal(s.Causes, want) {
 		t.Errorf("status %+v, want 3 waiting, 700 dead, %v", s, want)
 	}
 	if n := w.metric("sallyport_mail_letters_total", causeExpired); n != 1100 {
@@ -80,7 +80,7 @@ func TestSweepIsWhole(t *testing.T) {
 func TestStatus(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Full = 50 })
 	s, err := w.box.Status(t.Context())
-	if err != nil || s.Waiting != 0 || s.Full != 50 || !s.Oldest.IsZero() || s.Cause != "" || s.Dead != 0 || len(s.Causes) != 0 || !s.Away.IsZero() || s.Problem != "" {
+	if err != nil || s.Waiting != 0 || s.Limit != 50 || !s.Oldest.IsZero() || s.Cause != "" || s.GivenUp != 0 || len(s.Causes) != 0 || !s.Failing.IsZero() || s.Failure != "" {
 		t.Errorf("an empty one: %+v, %v", s, err)
 	}
 	w.server.AnswerAt(mailtest.Rcpt, mailtest.Refuse(450, "4.2.0 hidden@example.org is away"))
@@ -92,7 +92,7 @@ func TestStatus(t *testing.T) {
 	w.enqueue("bob@example.org")
 	w.flush()
 	s, err = w.box.Status(t.Context())
-	if err != nil || s.Waiting != 2 || !s.Oldest.Equal(asked) || s.Away.IsZero() || s.Problem == "" {
+	if err != nil || s.Waiting != 2 || !s.Oldest.Equal(asked) || s.Failing.IsZero() || s.Failure == "" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	w.now.advance(time.Minute)

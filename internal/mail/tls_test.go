@@ -61,10 +61,10 @@ func (w *world) deny(t *testing.T, name, url string, roots *x509.CertPool, at St
 	must(t, box.Flush(t.Context()))
 	s, serr := box.Status(t.Context())
 	must(t, serr)
-	if s.Problem == "" || s.Waiting == 0 {
+	if s.Failure == "" || s.Waiting == 0 {
 		t.Errorf("%s: status %+v", name, s)
 	}
-	all := s.Problem + w.log.String()
+	all := s.Failure + w.log.String()
 	if err != nil {
 		all += told(err)
 	}
@@ -125,7 +125,7 @@ func TestBetween(t *testing.T) {
 			}
 			s, err := w.box.Status(t.Context())
 			must(t, err)
-			if (s.Problem == "") != c.arrives || !strings.Contains(s.Problem, c.problem) {
+			if (s.Failure == "") != c.arrives || !strings.Contains(s.Failure, c.problem) {
 				t.Errorf("status %+v, want %q", s, c.problem)
 			}
 			heard := strings.ToUpper(between.Heard())

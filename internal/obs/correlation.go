@@ -59,17 +59,6 @@ func NewTrace() Trace {
 // String returns the trace id as 32 lower-case hexadecimal digits.
 func (t Trace) String() string { return hex.EncodeToString(t.ID[:]) }
 
-// Traceparent returns the header value of this span, sampled.
-func (t Trace) Traceparent() string {
-	b := make([]byte, 55)
-	copy(b, "00-")
-	hex.Encode(b[3:], t.ID[:])
-	b[35] = '-'
-	hex.Encode(b[36:], t.Span[:])
-	copy(b[52:], "-01")
-	return string(b)
-}
-
 // Request is what every line about a request is found by.
 type Request struct {
 	CorrelationID string

@@ -30,11 +30,10 @@ func TestCorrelationID(t *testing.T) {
 	}
 }
 
-func TestTraceparent(t *testing.T) {
+func TestNewTrace(t *testing.T) {
 	tr := NewTrace()
-	got := tr.Traceparent()
-	if len(got) != 55 || !strings.HasPrefix(got, "00-"+tr.String()+"-") || !strings.HasSuffix(got, "-01") {
-		t.Errorf("traceparent %q of trace %s", got, tr)
+	if len(tr.String()) != 32 || tr.ID[0] == 0 || !bytes.Equal(tr.Span[:], tr.ID[8:]) {
+		t.Errorf("trace %s, span %x", tr, tr.Span)
 	}
 	if NewTrace().ID == tr.ID {
 		t.Error("two traces share an id")

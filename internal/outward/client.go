@@ -68,7 +68,7 @@ func NewClient(base string, o Options) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       o.Timeout,
 	}
-	if err := c.Secure(base); err != nil {
+	if err := c.secure(base); err != nil {
 		return nil, fmt.Errorf("%q: %w", Clip(base), err)
 	}
 	return c, nil
@@ -77,11 +77,8 @@ func NewClient(base string, o Options) (*Client, error) {
 // HTTP is the client for libraries: it keeps to the same rules.
 func (c *Client) HTTP() *http.Client { return c.http }
 
-// Host is the host that the map names.
-func (c *Client) Host() string { return c.host }
-
-// Secure refuses an address that others than the issuer could answer for.
-func (c *Client) Secure(address string) error {
+// secure refuses an address that others than the issuer could answer for.
+func (c *Client) secure(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || len(address) > maxAddress:
@@ -143,7 +140,7 @@ type bounded struct {
 
 // RoundTrip implements http.RoundTripper.
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := b.client.Secure(r.URL.String()); err != nil {
+	if err := b.client.secure(r.URL.String()); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // http.RoundTripper demands it
 		}

@@ -119,7 +119,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("another host was asked %d times", elsewhere)
 	}
 	for _, place := range []string{"http://sso.example/", "ftp://127.0.0.1/", "//127.0.0.1/", "https://u:p@sso.example/", "https://", "https://sso.example/#a", ":", ""} {
-		if e.Secure(place) == nil {
+		if e.secure(place) == nil {
 			t.Errorf("%q is secure", place)
 		}
 	}
@@ -127,7 +127,7 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strict.Secure("http://127.0.0.1/") == nil || strict.Secure("https://127.0.0.1/") != nil {
+	if strict.secure("http://127.0.0.1/") == nil || strict.secure("https://127.0.0.1/") != nil {
 		t.Error("an issuer over https was led to http, or not to https")
 	}
 	if _, _, err := strict.Get(t.Context(), server.URL+"/good"); err == nil {

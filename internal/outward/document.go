@@ -48,7 +48,7 @@ func (d *Document[T]) Get(ctx context.Context) (T, error) {
 		return d.value, nil
 	}
 	d.mu.Unlock()
-	if err := d.Again(ctx); err != nil {
+	if err := d.again(ctx); err != nil {
 		var zero T
 		return zero, err
 	}
@@ -88,9 +88,9 @@ func (d *Document[T]) Peek() (value T, has bool) {
 	return d.value, true
 }
 
-// Again waits for a look, unless there was one a moment ago. Its error is that the
+// again waits for a look, unless there was one a moment ago. Its error is that the
 // caller gave up; what came of the look, State says.
-func (d *Document[T]) Again(ctx context.Context) error {
+func (d *Document[T]) again(ctx context.Context) error {
 	d.mu.Lock()
 	l := d.begin(false)
 	d.mu.Unlock()

@@ -98,7 +98,7 @@ func (k *Keys) Verify(ctx context.Context, signed *jose.JSONWebSignature) ([]byt
 		found, known = set.find(header)
 	}
 	if len(found) == 0 && !known {
-		if err := k.Again(ctx); err != nil {
+		if err := k.again(ctx); err != nil {
 			return nil, nil, err
 		}
 		if set, err = k.Current(); err != nil {

@@ -72,9 +72,6 @@ func OpenBreached(path string) (*Breached, error) {
 	return b, nil
 }
 
-// Len returns how many passwords the list was built from.
-func (b *Breached) Len() uint64 { return b.orEmbedded().count }
-
 // Contains tells whether the bytes of a password are on the list.
 func (b *Breached) Contains(password []byte) bool {
 	return b.orEmbedded().filter.Contains(breachedKey(password))

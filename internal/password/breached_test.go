@@ -40,8 +40,8 @@ func TestBuildBreached(t *testing.T) {
 		t.Errorf("built %+v, want 4 passwords and 4 lines left out", built)
 	}
 	b, err := OpenBreached(path)
-	if err != nil || b.Len() != 4 {
-		t.Fatalf("OpenBreached: %d, %v", b.Len(), err)
+	if err != nil || b.count != 4 {
+		t.Fatalf("OpenBreached: %d, %v", b.count, err)
 	}
 	for password, want := range map[string]bool{
 		"geometrical": true, "QuinceMarmalade": true, "caf\u00e9 au lait, please": true, "the last one has no end": true,
@@ -220,7 +220,7 @@ func TestOpenBreachedRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		if b, err := OpenBreached(path); err == nil {
-			t.Errorf("%s: read as %d passwords", name, b.Len())
+			t.Errorf("%s: read as %d passwords", name, b.count)
 		}
 	}
 	if _, err := OpenBreached(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {

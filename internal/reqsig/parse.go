@@ -12,7 +12,6 @@ import (
 const (
 	InputHeader     = "Signature-Input"
 	SignatureHeader = "Signature"
-	DigestHeader    = "Content-Digest"
 )
 
 // The bounds of the fields.

@@ -59,7 +59,7 @@ func openControl(t *testing.T, zone *authority, life time.Duration) *controlPart
 func (c *controlPart) token(service string) JoinToken {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := NewJoinToken(c.zone.root)
+	t := newJoinToken(c.zone.root)
 	c.tokens[t.ID], c.secrets[t.ID] = service, t.Secret
 	return t
 }

@@ -75,13 +75,13 @@ func TestJoinRefused(t *testing.T) {
 		want  string
 		joins int // requests that reached control with the secret
 	}{
-		{"a token that is unknown", func(c *controlPart, j *Join) { j.Token = NewJoinToken(c.zone.root) }, "run `sallyport join NAME` again", 1},
+		{"a token that is unknown", func(c *controlPart, j *Join) { j.Token = newJoinToken(c.zone.root) }, "run `sallyport join NAME` again", 1},
 		{"a token with another secret", func(c *controlPart, j *Join) { j.Token.Secret[0] ^= 1 }, "run `sallyport join NAME` again", 1},
 		{"a token of another zone", func(c *controlPart, j *Join) {
-			j.Token = NewJoinToken(newAuthority(c.zone.t, "bank.example", time.Now()).root)
+			j.Token = newJoinToken(newAuthority(c.zone.t, "bank.example", time.Now()).root)
 		}, "nothing was sent", 0},
 		{"a token of an imposter's root", func(c *controlPart, j *Join) {
-			j.Token = NewJoinToken(newAuthority(c.zone.t, testZone, time.Now()).root)
+			j.Token = newJoinToken(newAuthority(c.zone.t, testZone, time.Now()).root)
 		}, "nothing was sent", 0},
 		{"a token for another service", func(c *controlPart, j *Join) { j.Want = mustID(c.zone.t, "stock") }, "the token is for spiffe://shop.example/orders", 1},
 		{"another zone", func(c *controlPart, j *Join) { c.domain, j.Want = "bank.example", ID{} }, "an identity of another zone", 1},
@@ -186,7 +186,7 @@ func TestJoinSendsNothingToStrangers(t *testing.T) {
 		srv.StartTLS()
 		ctx, cancel := context.WithCancel(t.Context())
 		raw := make(chan struct{}, 100)
-		j := Join{Control: srv.URL, Token: NewJoinToken(zone.root), Want: mustID(t, "orders"), Log: quietLog()}
+		j := Join{Control: srv.URL, Token: newJoinToken(zone.root), Want: mustID(t, "orders"), Log: quietLog()}
 		j.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			raw <- struct{}{}
 			return (&net.Dialer{}).DialContext(ctx, network, addr)

@@ -1,9 +1,6 @@
 package svid
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -24,14 +21,6 @@ type JoinToken struct {
 }
 
 const joinSize = 16 + 32 + 32 // bytes
-
-// NewJoinToken makes a token for workloads of the zone with this root.
-func NewJoinToken(root *x509.Certificate) JoinToken {
-	t := JoinToken{Root: sha256.Sum256(root.Raw)}
-	_, _ = rand.Read(t.ID[:]) // crypto/rand.Read never fails (Go 1.24)
-	_, _ = rand.Read(t.Secret[:])
-	return t
-}
 
 var errJoinToken = errors.New("svid: not a join token: want the whole line that `sallyport join NAME` printed, which starts with " + JoinPrefix)
 

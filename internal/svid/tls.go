@@ -31,8 +31,7 @@ func ServerTLS(s *Source, allow func(Peer) error) *tls.Config {
 
 // ControlTLS is ServerTLS for the zone's control part, which also takes clients
 // that have no identity yet: without a certificate a client is let through as
-// nobody, and PeerOf is an error then, with one it is judged as everywhere. It
-// presents the root at the end of its chain, so that a joiner can find it.
+// nobody, with one it is judged as everywhere. It presents the root at the end of its chain, so that a joiner can find it.
 func ControlTLS(s *Source, allow func(Peer) error) *tls.Config {
 	cfg := strict(s)
 	cfg.ClientAuth = tls.RequestClientCert

@@ -255,35 +255,6 @@ func TestOldTLS(t *testing.T) {
 	}
 }
 
-// TestPeerOf: what a handler may ask of a connection.
-func TestPeerOf(t *testing.T) {
-	zone := newAuthority(t, testZone, day())
-	id := zone.identity("orders", day(), time.Hour)
-	good := func() *tls.ConnectionState {
-		return &tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13, PeerCertificates: []*x509.Certificate{id.Certificate.Leaf, zone.mid}}
-	}
-	peer, err := PeerOf(good())
-	if err != nil || peer.ID != mustID(t, "orders") || !peer.NotAfter.Equal(day().Add(time.Hour)) || len(peer.Chain) != 2 {
-		t.Errorf("PeerOf = %+v, %v", peer, err)
-	}
-	for name, spoil := range map[string]func(*tls.ConnectionState){
-		"unfinished":     func(cs *tls.ConnectionState) { cs.HandshakeComplete = false },
-		"TLS 1.2":        func(cs *tls.ConnectionState) { cs.Version = tls.VersionTLS12 },
-		"resumed":        func(cs *tls.ConnectionState) { cs.DidResume = true },
-		"no certificate": func(cs *tls.ConnectionState) { cs.PeerCertificates = nil },
-		"no leaf":        func(cs *tls.ConnectionState) { cs.PeerCertificates = cs.PeerCertificates[1:] },
-	} {
-		cs := good()
-		spoil(cs)
-		if peer, err := PeerOf(cs); err == nil {
-			t.Errorf("%s: PeerOf = %s, want an error", name, peer.ID)
-		}
-	}
-	if _, err := PeerOf(nil); err == nil {
-		t.Error("PeerOf of a plain connection is no error")
-	}
-}
-
 func chainOf(leafOf, midOf *authority, now time.Time) *tls.Certificate {
 	leaf, key := leafOf.leaf("orders", now, time.Hour, nil)
 	return &tls.Certificate{Certificate: [][]byte{leaf.Raw, midOf.mid.Raw, midOf.root.Raw}, PrivateKey: key}

@@ -1,9 +1,7 @@
 package svid
 
 import (
-	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,25 +15,6 @@ type Peer struct {
 	Leaf     *x509.Certificate
 	Chain    []*x509.Certificate // as it was presented, Leaf first
 	NotAfter time.Time           // the end of Leaf, which no issuer of it ends before
-}
-
-// PeerOf returns the peer of a connection that ServerTLS, ClientTLS or
-// ControlTLS made. It does not verify: they did, in the handshake. Without a
-// certificate, and for a connection that cannot be one of theirs, it is an error.
-func PeerOf(cs *tls.ConnectionState) (Peer, error) {
-	switch {
-	case cs == nil:
-		return Peer{}, errors.New("svid: the connection is not encrypted")
-	case !cs.HandshakeComplete || cs.Version != tls.VersionTLS13 || cs.DidResume:
-		return Peer{}, errors.New("svid: the connection is not one of a full TLS 1.3 handshake")
-	case len(cs.PeerCertificates) == 0:
-		return Peer{}, errors.New("svid: the peer presented no certificate")
-	}
-	peer, err := peerOf(cs.PeerCertificates)
-	if err != nil {
-		return Peer{}, fmt.Errorf("svid: %w", err)
-	}
-	return peer, nil
 }
 
 // peerOf reads who a chain is for and judges the leaf alone.

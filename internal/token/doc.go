@@ -38,9 +38,6 @@ import (
 )
 
 const (
-	// HeaderName is the HTTP field that carries an inside token, exactly once.
-	HeaderName = "Txn-Token"
-
 	// Type is the `typ` of an inside token's header.
 	Type = "txntoken+jwt"
 

@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // Signers hands a minter its key: the one active key of a ring, and all keys
@@ -71,19 +70,6 @@ func (s KeySet) Key(_ context.Context, kid string) (*ecdsa.PublicKey, error) {
 	}
 	return nil, ErrUnknownKey
 }
-
-// IDs returns the kids of the set, sorted.
-func (s KeySet) IDs() []string {
-	ids := make([]string, 0, len(s.keys))
-	for id := range s.keys {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-// Len returns the number of keys.
-func (s KeySet) Len() int { return len(s.keys) }
 
 func (k PublicKey) check() error {
 	if k.ID == "" || len(k.ID) > maxKeyID {

@@ -52,13 +52,6 @@ type Body interface {
 	Retire() // ends it for good: throws out a Read under way and lets none begin
 }
 
-// Content returns the content of a request that leaves in one piece with its
-// head, which is nil when there is none; ok is false when the body is sent as it
-// comes. It is for provers: Send knows it, the request as such does not.
-func (r *Request) Content() (content []byte, ok bool) {
-	return r.ahead, r.ahead != nil || r.Length == 0
-}
-
 // AppendHead appends the head of the request (RFC 9112 section 3) to dst, but
 // for the empty line that ends it.
 func (r *Request) AppendHead(dst []byte) ([]byte, error) {

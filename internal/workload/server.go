@@ -144,15 +144,8 @@ func (s *Server) SetEntries(entries []Entry) error {
 	return nil
 }
 
-// Refresh tells open streams to look again, for example because the roots have
-// changed. They do so by themselves within half a minute.
-func (s *Server) Refresh() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.wake()
-}
-
-// wake is called with mu held.
+// wake tells open streams to look again; they do so by themselves within half a
+// minute. It is called with mu held.
 func (s *Server) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})

@@ -40,7 +40,7 @@ func (c *credentials) Authenticate(ctx context.Context, cred gateway.Credential)
 		if err != nil {
 			return policy.Principal{}, time.Time{}, err
 		}
-		p, err := c.identity().Principal(ctx, s.User, s.Reached)
+		p, err := c.identity().Entering(ctx, s.User, s.Reached)
 		if err != nil {
 			return policy.Principal{}, time.Time{}, err
 		}

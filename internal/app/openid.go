@@ -136,10 +136,7 @@ func (u openIDUsers) Active(ctx context.Context, user, id string) (time.Time, er
 	if err != nil {
 		return time.Time{}, err
 	}
-	p, err := u.s.accounts.current.Load().Principal(ctx, user, reached)
-	if err == nil && p.StepUp {
-		err = problem.New(problem.AuthStepUp, nil)
-	}
+	_, err = u.s.accounts.current.Load().Principal(ctx, user, reached)
 	return until, err
 }
 
@@ -191,7 +188,7 @@ func (c *credentials) resolveToken(ctx context.Context, value string) (policy.Pr
 		if !until.IsZero() && until.Before(t.Until) {
 			t.Until = until
 		}
-		if p, err = c.identity().Principal(ctx, t.Subject, reached); err != nil {
+		if p, err = c.identity().Entering(ctx, t.Subject, reached); err != nil {
 			return policy.Principal{}, time.Time{}, err
 		}
 	}

@@ -38,7 +38,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if token == apiKey {
 		ctx = policy.WithPrincipal(ctx, &policy.Principal{Kind: policy.Key, Subject: "key_partner", Client: "partner", Roles: []string{"admin"}, Scopes: []string{"all"}, Level: 1, Method: "key"})
 	} else if s, ok := d.w.sessions.lookup(token); ok {
-		if p, err := d.w.id.Principal(ctx, s.User, s.Reached); err == nil {
+		if p, err := d.w.id.Entering(ctx, s.User, s.Reached); err == nil {
 			p.Session, p.Method, p.Level, p.AuthTime = s.ID, method, s.Level, s.AuthTime
 			ctx = policy.WithPrincipal(ctx, &p)
 		}

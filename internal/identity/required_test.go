@@ -213,8 +213,11 @@ func TestPrincipalStepUp(t *testing.T) {
 	} {
 		w := newWorld(t, c.zone)
 		u := w.addUser("ada@shop.example", goodPassword, c.roles...)
-		if p, err := w.id.Principal(t.Context(), u.ID, c.reached); err != nil || p.StepUp != c.want {
-			t.Errorf("%s: %+v %v, want StepUp %v", c.name, p, err, c.want)
+		if p, err := w.id.Entering(t.Context(), u.ID, c.reached); err != nil || p.StepUp != c.want {
+			t.Errorf("%s: entering: %+v %v, want StepUp %v", c.name, p, err, c.want)
+		}
+		if p, err := w.id.Principal(t.Context(), u.ID, c.reached); (problem.ReasonOf(err) == problem.AuthStepUp) != c.want || c.want != (p.Subject == "") {
+			t.Errorf("%s: %+v %v, want it refused: %v", c.name, p, err, c.want)
 		}
 	}
 }

@@ -62,7 +62,6 @@ type Outbox struct {
 	shake   func() float64
 	weather weather
 	metrics *metrics
-	wake    chan struct{} // room for one: there may be a new row
 
 	mu    sync.Mutex
 	count int       // rows that wait, about; guarded by mu
@@ -93,7 +92,6 @@ func New(c Config) (*Outbox, error) {
 		db: c.DB, root: c.Root, letters: letters, render: c.Render, clock: c.Clock, log: c.Log,
 		from: from, zone: c.Zone.Name, full: c.Full, maxDead: maxDead, shake: c.Jitter,
 		dialer: dialer{relay: at, roots: c.Roots, helo: c.Zone.Name, limit: deliveryLimit},
-		wake:   make(chan struct{}, 1),
 	}
 	if o.render == nil {
 		o.render = o.plain
@@ -155,12 +153,6 @@ func (o *Outbox) Enqueue(ctx context.Context, tx *store.Tx, job Job) error {
 	if _, err := tx.Exec(ctx, `INSERT INTO mail_outbox (id, kind, state, sealed, created_at, due_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		id, job.Kind, intent, sealed, store.Micros(now), store.Micros(now), store.Micros(job.Expires)); err != nil {
 		return fmt.Errorf("mail: enqueue: %w", err)
-	}
-	// The worker's transaction waits for this one: write transactions follow one
-	// another. So it may be woken before the commit.
-	select {
-	case o.wake <- struct{}{}:
-	default:
 	}
 	return nil
 }

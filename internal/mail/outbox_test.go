@@ -80,7 +80,7 @@ func TestRolledBack(t *testing.T) {
 	}
 }
 
-// TestRun: the worker wakes by itself, for what was there and for what comes.
+// TestRun: the worker goes by itself, for what was there and for what comes.
 func TestRun(t *testing.T) {
 	w := newWorld(t)
 	w.enqueue("before@example.org")

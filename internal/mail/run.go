@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	poll          = time.Second      // other processes' rows, and those to be tried again
+	beat          = time.Second / 2  // between two looks at what is due
 	lanes         = 4                // deliveries at once, each over a connection of its own
 	deliveryLimit = 30 * time.Second // of one delivery, and of making a connection
 	lastDelivery  = 5 * time.Second  // how long one under way may go on when the process stops
@@ -14,20 +14,18 @@ const (
 )
 
 // Run sends what waits until ctx ends, and then returns nil. What fails is
-// logged and done again in its time.
+// logged and done again in its time. It works at its own beat, and is not woken by
+// who asks for a letter: what is done for an account that is there, and for no other,
+// would slow down the very next request, which tells.
 func (o *Outbox) Run(ctx context.Context) error {
-	tick := time.NewTicker(poll)
+	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	woken := true // there may be rows of an earlier life
 	for {
-		if err := o.turn(ctx, woken); err != nil && ctx.Err() == nil {
+		if err := o.turn(ctx); err != nil && ctx.Err() == nil {
 			o.log.ErrorContext(ctx, "outbox not worked on", "error", err)
 		}
 		select {
-		case <-o.wake:
-			woken = true
 		case <-tick.C:
-			woken = false
 		case <-ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
 			defer cancel()
@@ -40,14 +38,12 @@ func (o *Outbox) Run(ctx context.Context) error {
 }
 
 // turn sweeps when it is time, and works while anything is due.
-func (o *Outbox) turn(ctx context.Context, woken bool) error {
+func (o *Outbox) turn(ctx context.Context) error {
 	if err := o.sweepInTime(ctx); err != nil {
 		return err
 	}
-	if !woken {
-		if due, err := o.anyDue(ctx); err != nil || !due {
-			return err
-		}
+	if due, err := o.anyDue(ctx); err != nil || !due {
+		return err
 	}
 	return o.Flush(ctx)
 }

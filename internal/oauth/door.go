@@ -8,6 +8,7 @@ import (
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/store"
+	"sallyport.dev/zone"
 )
 
 // The endpoints of the library, by the last part of their paths.
@@ -93,7 +94,12 @@ func (p *Provider) bounded(r *http.Request, c *call) error {
 	if c.endpoint != endpointPAR && c.endpoint != endpointDeviceAuth || c.client == nil || !c.client.public() {
 		return nil
 	}
-	err := p.Throttle.Take(r.Context(), "oauth authorize", clientAddress(r), requestsPerAddress)
+	return p.take(r, c, "oauth authorize", requestsPerAddress)
+}
+
+// take counts what one network has us keep.
+func (p *Provider) take(r *http.Request, c *call, kind string, rate zone.Rate) error {
+	err := p.Throttle.Take(r.Context(), kind, clientAddress(r), rate)
 	if problem.ReasonOf(err) == problem.LimitRate {
 		return &fault{code: "temporarily_unavailable", text: "too many requests; try again later", status: http.StatusTooManyRequests}
 	}

@@ -19,6 +19,10 @@ import (
 // row for some minutes.
 var requestsPerAddress = zone.Rate{Count: 120, Window: time.Minute}
 
+// proofsPerAddress bounds the proofs that one network shows before it has shown who it
+// is: the id of each is kept for its life, of all networks a quarter of a million.
+var proofsPerAddress = zone.Rate{Count: 3000, Window: time.Minute}
+
 func clientAddress(r *http.Request) string { return obs.RequestFrom(r.Context()).Client.String() }
 
 // errorBody is an error as clients read it (RFC 6749 section 5.2).

@@ -75,6 +75,11 @@ func (p *Provider) prove(r *http.Request, c *call, token string) error {
 	if !p.nonces.Good(proof.Nonce, want.Now) { // before its id is taken: the next try may be the same but for this
 		return &fault{code: "use_dpop_nonce", text: "the proof needs the nonce of the header DPoP-Nonce"}
 	}
+	if token == "" && !c.assertion.held {
+		if err := p.take(r, c, "oauth proof", proofsPerAddress); err != nil {
+			return err
+		}
+	}
 	fresh, err := p.UseProof(r.Context(), proof)
 	if err != nil {
 		return c.fail(err)

@@ -16,9 +16,10 @@ func TestInnerDoorCrowded(t *testing.T) {
 	t.Parallel()
 	n := startInner(t, "ledger")
 	session := n.login(n.addUser("alice@shop.example"))
-	token, front := n.stolen(session), n.member("front")
+	front, door := n.member("front"), n.door("ledger")
 	ask := func() innerAnswer {
-		w, err := dialDoor(t, front.source, "ledger", n.door("ledger"))
+		token := n.stolen(session) // a new one: the crowd may take its time to gather
+		w, err := dialDoor(t, front.source, "ledger", door)
 		if err != nil {
 			return innerAnswer{Err: err}
 		}
@@ -32,10 +33,16 @@ func TestInnerDoorCrowded(t *testing.T) {
 	defer leave()
 	in := make(chan struct{}, 1200)
 	elsewhere := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)} // strangers have the share of one address
+	var turn sync.Mutex                                   // they come one after the other: places are fought over here, not processors
+	dial := func() (net.Conn, error) {
+		turn.Lock()
+		defer turn.Unlock()
+		return (&net.Dialer{LocalAddr: elsewhere}).DialContext(ctx, "tcp", door)
+	}
 	for range cap(in) {
 		crowd.Go(func() {
 			for first := true; ctx.Err() == nil; first = false {
-				c, err := (&net.Dialer{LocalAddr: elsewhere}).DialContext(ctx, "tcp", n.door("ledger"))
+				c, err := dial()
 				if first {
 					in <- struct{}{}
 				}

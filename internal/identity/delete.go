@@ -64,7 +64,7 @@ func (id *Identity) scheduleDelete(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	due := id.clock().Add(deleteGrace)
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 		if err := id.unchanged(ctx, t, a); err != nil {
 			return err
 		}
@@ -103,11 +103,11 @@ func (id *Identity) cancelDelete(w http.ResponseWriter, r *http.Request) error {
 	if err := emptyBody(r); err != nil {
 		return err
 	}
-	_, a, err := id.callersAccount(w, r)
+	p, a, err := id.callersAccount(w, r)
 	if err != nil {
 		return err
 	}
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 		_, err := t.Exec(ctx, "UPDATE users SET delete_at = 0 WHERE id = ?", a.ID)
 		return err
 	})

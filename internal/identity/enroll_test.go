@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/internal/flow"
 	"sallyport.dev/internal/store"
 	"sallyport.dev/zone"
 )
@@ -276,7 +277,7 @@ func (w *world) otherFlow() string {
 	u := w.addUser("other@shop.example", goodPassword)
 	var id string
 	err := w.db.Tx(w.t.Context(), func(ctx context.Context, t *store.Tx) (err error) {
-		id, err = w.id.beginMaking(ctx, storeTx{t}, maker{account: account{User: u}}, flowTOTP, making{})
+		id, err = w.id.flows.Begin(ctx, t, flow.Record{Kind: flowTOTP, User: u.ID, Tries: stepTries, Expires: w.now.time().Add(stepLife)}, &making{})
 		return err
 	})
 	if err != nil {

@@ -44,9 +44,9 @@ type making struct {
 // maker is who makes a factor.
 type maker struct {
 	account account
-	entry   *entry // the login that it is made for; nil: who is logged in
+	entry   *entry // the login that it is made for; nil: who is logged in, by
+	by      *policy.Principal
 	flow    string
-	session string
 }
 
 // spared is the session in which a factor is made, or that it raises.
@@ -54,7 +54,7 @@ func (m maker) spared() string {
 	if m.entry != nil {
 		return m.entry.session
 	}
-	return m.session
+	return m.by.Session
 }
 
 // makerOf finds who makes a factor: by the flow of a login when flowID is one, else
@@ -80,14 +80,7 @@ func (id *Identity) makerOf(w http.ResponseWriter, r *http.Request, flowID strin
 		}
 	}
 	p, a, err := id.freshCaller(w, r)
-	return maker{account: a, session: sessionIn(p), flow: flowID}, err
-}
-
-func sessionIn(p *policy.Principal) string {
-	if p == nil {
-		return ""
-	}
-	return p.Session
+	return maker{account: a, by: p, flow: flowID}, err
 }
 
 var (
@@ -120,7 +113,7 @@ func (id *Identity) beginTOTP(w http.ResponseWriter, r *http.Request) error {
 	app := &newApp{Sealed: begun.Sealed, Secret: string(begun.Secret), URI: string(begun.URI), SVG: string(begun.SVG)}
 	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
 		if m.entry == nil {
-			m.flow, err = id.beginMaking(ctx, t, m, flowTOTP, making{Session: m.session, Next: localPath(v["next"]), App: app})
+			m.flow, err = id.beginMaking(ctx, t, m, flowTOTP, making{Session: m.by.Session, Next: localPath(v["next"]), App: app})
 			return err
 		}
 		u, _, err := id.stepOf(ctx, t, r, m.flow, stepEnroll)
@@ -149,6 +142,9 @@ func decodeBegin(r *http.Request) (page.Values, page.Media, error) {
 
 // beginMaking keeps a factor being made by who is logged in.
 func (id *Identity) beginMaking(ctx context.Context, t tx, m maker, kind string, data making) (string, error) {
+	if err := id.stillIn(ctx, t, m.by); err != nil {
+		return "", err
+	}
 	if err := id.flows.End(ctx, t.whole(), m.account.ID, kind); err != nil { // one at a time
 		return "", err
 	}
@@ -158,8 +154,11 @@ func (id *Identity) beginMaking(ctx context.Context, t tx, m maker, kind string,
 // makingOf reads a factor being made by who is logged in, for the session that began it.
 func (id *Identity) makingOf(ctx context.Context, t tx, m maker, kind string) (making, error) {
 	var data making
+	if err := id.stillIn(ctx, t, m.by); err != nil {
+		return data, err
+	}
 	record, err := id.flows.Get(ctx, t.whole(), kind, m.flow, "", &data)
-	if err == nil && (record.User != m.account.ID || data.Session != m.session) {
+	if err == nil && (record.User != m.account.ID || data.Session != m.by.Session) {
 		err = tooLate("the flow is of another session")
 	}
 	return data, err
@@ -211,7 +210,7 @@ func (id *Identity) finishTOTP(w http.ResponseWriter, r *http.Request) error {
 
 // notMade leads a login whose enrolment ended back to its beginning.
 func (id *Identity) notMade(w http.ResponseWriter, r *http.Request, kind page.Media, m maker, err error) error {
-	if m.entry == nil && m.session != "" || kind != page.Form || !page.WantsPage(r) || problem.ReasonOf(err) != problem.AccountFlow {
+	if m.entry == nil && m.by != nil || kind != page.Form || !page.WantsPage(r) || problem.ReasonOf(err) != problem.AccountFlow {
 		return err
 	}
 	return id.beginAnew(w, r, err)

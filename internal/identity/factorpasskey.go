@@ -37,7 +37,7 @@ func (id *Identity) beginPasskey(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if m.entry == nil {
-			m.flow, err = id.beginMaking(ctx, t, m, flowPasskey, making{Session: m.session, Ceremony: ceremony})
+			m.flow, err = id.beginMaking(ctx, t, m, flowPasskey, making{Session: m.by.Session, Ceremony: ceremony})
 			return err
 		}
 		u, _, err := id.stepOf(ctx, t, r, m.flow, stepEnroll)

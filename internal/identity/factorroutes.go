@@ -106,12 +106,12 @@ func (id *Identity) newCodes(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeEmpty(r); err != nil {
 		return err
 	}
-	_, a, err := id.freshCaller(w, r)
+	p, a, err := id.freshCaller(w, r)
 	if err != nil {
 		return err
 	}
 	var codes []string
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 		held, err := id.factors.HasTx(ctx, t.whole(), a.ID)
 		if err != nil {
 			return err
@@ -159,11 +159,11 @@ func (id *Identity) removeFactor(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeEmpty(r); err != nil {
 		return err
 	}
-	_, a, err := id.freshCaller(w, r)
+	p, a, err := id.freshCaller(w, r)
 	if err != nil {
 		return err
 	}
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 		now, err := id.sameAccount(ctx, t, a.ID, 0)
 		if err != nil {
 			return err
@@ -209,11 +209,11 @@ func (id *Identity) renameFactor(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_, a, err := id.freshCaller(w, r)
+	p, a, err := id.freshCaller(w, r)
 	if err != nil {
 		return err
 	}
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 		return id.factors.Rename(ctx, t.whole(), a.ID, factorInPath(r), v["name"])
 	})
 	if err != nil {

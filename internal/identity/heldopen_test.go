@@ -1,12 +1,14 @@
 package identity
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
 )
 
@@ -117,6 +119,28 @@ func TestHeldOpenEverywhere(t *testing.T) {
 			if ok := rec.Code < 300; ok != good || !good && reason(rec) != "auth.revoked" {
 				t.Errorf("%s, its session lives %v: %d %s", path, good, rec.Code, rec.Body)
 			}
+		}
+	}
+}
+
+// TestChangeAs: a session that ends between the question and the change has no part in it.
+func TestChangeAs(t *testing.T) {
+	for _, good := range []bool{true, false} {
+		w := newMailWorld(t)
+		u := w.addUser("ada@shop.example", goodPassword)
+		token := w.own(u.ID)
+		s, ok := w.sessions.lookup(token)
+		if !ok {
+			t.Fatal("no session")
+		}
+		if !good {
+			w.expect("logout", w.postAs(token, "/auth/logout", "{}"), 204, problem.OK)
+		}
+		done := false
+		err := w.id.changeAs(httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil), &policy.Principal{Subject: u.ID, Session: s.ID},
+			func(context.Context, tx) error { done = true; return nil })
+		if done != good || (err == nil) != good || !good && problem.ReasonOf(err) != problem.AuthRevoked {
+			t.Errorf("its session lives %v: changed %v, %v", good, done, err)
 		}
 	}
 }

@@ -106,10 +106,7 @@ func (id *Identity) createKey(w http.ResponseWriter, r *http.Request) error {
 	var k Key
 	var secret obs.Secret
 	if err == nil {
-		err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
-			if err := id.stillIn(ctx, t, p); err != nil {
-				return err
-			}
+		err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 			if k, secret, err = id.keys.CreateKey(ctx, t.whole(), a.ID, n); err != nil {
 				return err
 			}
@@ -157,10 +154,7 @@ func (id *Identity) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	}
 	var k Key
 	var secret obs.Secret
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
-		if err := id.stillIn(ctx, t, p); err != nil {
-			return err
-		}
+	err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 		if k, secret, err = id.keys.RotateKey(ctx, t.whole(), a.ID, r.PathValue("id")); err != nil {
 			return err
 		}
@@ -214,10 +208,7 @@ func (id *Identity) addSigning(w http.ResponseWriter, r *http.Request) error {
 	}
 	var s SigningKey
 	var secret obs.Secret
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
-		if err := id.stillIn(ctx, t, p); err != nil {
-			return err
-		}
+	err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 		var of Key
 		if of, s, secret, err = id.keys.AddSigningKey(ctx, t.whole(), a.ID, r.PathValue("id"), v["algorithm"], v["public_key"]); err != nil {
 			return err

@@ -217,7 +217,7 @@ func (id *Identity) changePassword(w http.ResponseWriter, r *http.Request, v pag
 	if err != nil {
 		return again, err
 	}
-	return again, id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	return again, id.changeAs(r, p, func(ctx context.Context, t tx) error {
 		if err := id.unchanged(ctx, t, a); err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func (id *Identity) profile(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if err == nil {
-		err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+		err = id.changeAs(r, p, func(ctx context.Context, t tx) error {
 			_, err := t.Exec(ctx, "UPDATE users SET name = ?, locale = ? WHERE id = ?", a.Name, a.Locale, a.ID)
 			return err
 		})

@@ -120,7 +120,7 @@ func (id *Identity) finishLink(w http.ResponseWriter, r *http.Request) error {
 	if who.Level < policy.TwoFactors {
 		return problem.New(problem.AuthStepUp, nil)
 	}
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	err = id.changeAs(r, who, func(ctx context.Context, t tx) error {
 		return id.takeLink(ctx, t, r, p, r.URL.Query().Get("flow"), own, true)
 	})
 	if err != nil {

@@ -117,7 +117,7 @@ func (id *Identity) connectOwn(w http.ResponseWriter, r *http.Request, p broker.
 	if err := id.fresh(r, who, own); err != nil {
 		return err
 	}
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	err = id.changeAs(r, who, func(ctx context.Context, t tx) error {
 		if err := id.unchanged(ctx, t, own); err != nil {
 			return err
 		}
@@ -143,11 +143,11 @@ func (id *Identity) unlinkProvider(w http.ResponseWriter, r *http.Request) error
 	if err := emptyBody(r); err != nil {
 		return err
 	}
-	_, own, err := id.freshCaller(w, r)
+	who, own, err := id.freshCaller(w, r)
 	if err != nil {
 		return err
 	}
-	err = id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+	err = id.changeAs(r, who, func(ctx context.Context, t tx) error {
 		if err := id.unchanged(ctx, t, own); err != nil {
 			return err
 		}

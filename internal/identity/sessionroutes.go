@@ -154,7 +154,7 @@ func (id *Identity) whoAsks(w http.ResponseWriter, r *http.Request) (*policy.Pri
 
 // stillIn refuses a request whose session has ended since the gateway resolved it: a
 // body may be sent slowly, and whoever had the session must not leave anything behind.
-// What outlives a session asks it in the transaction that writes. Reason auth.revoked.
+// changeAs asks it in the transaction that writes. Reason auth.revoked.
 // The cookie stays: it may be of the session that took the place of this one.
 func (id *Identity) stillIn(ctx context.Context, t tx, p *policy.Principal) error {
 	err := id.sessions.LiveTx(ctx, t.whole(), p.Subject, p.Session)
@@ -163,6 +163,16 @@ func (id *Identity) stillIn(ctx context.Context, t tx, p *policy.Principal) erro
 		return problem.New(problem.AuthRevoked, err)
 	}
 	return err
+}
+
+// changeAs is a change by who is logged in, while that holds.
+func (id *Identity) changeAs(r *http.Request, p *policy.Principal, f func(ctx context.Context, t tx) error) error {
+	return id.db.change(r.Context(), func(ctx context.Context, t tx) error {
+		if err := id.stillIn(ctx, t, p); err != nil {
+			return err
+		}
+		return f(ctx, t)
+	})
 }
 
 // sessionsOf returns the caller's sessions: the current one first, then the

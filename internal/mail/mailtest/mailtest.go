@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ const (
 )
 
 const (
-	waitLimit    = 30 * time.Second
+	waitLimit    = 2 * time.Minute
 	messageLimit = 1 << 20
 )
 
@@ -235,13 +236,14 @@ func (s *Server) Next(t testing.TB) Message {
 	})[0]
 }
 
-// NextTo waits for a message to an address that was not there at the call, or
-// that no call returned yet.
-func (s *Server) NextTo(t testing.TB, address string) Message {
+// NextTo waits for a message to an address, with these words in its subject, that was
+// not there at the call or that no call returned yet. Letters of one moment come in
+// any order.
+func (s *Server) NextTo(t testing.TB, address, words string) Message {
 	t.Helper()
 	return s.until(t, func() ([]Message, bool) {
 		for i := range s.messages {
-			if m := &s.messages[i]; !m.seen && slices.Contains(m.To, address) {
+			if m := &s.messages[i]; !m.seen && slices.Contains(m.To, address) && strings.Contains(m.Subject, words) {
 				m.seen = true
 				return []Message{*m}, true
 			}
@@ -257,7 +259,7 @@ func (s *Server) until(t testing.TB, done func() ([]Message, bool)) []Message {
 	for {
 		s.mu.Lock()
 		list, ok := done()
-		news, n := s.news, len(s.messages)
+		news, came := s.news, subjects(s.messages)
 		s.mu.Unlock()
 		if ok {
 			return list
@@ -265,9 +267,16 @@ func (s *Server) until(t testing.TB, done func() ([]Message, bool)) []Message {
 		select {
 		case <-news:
 		case <-late:
-			t.Fatalf("mailtest: no such letter after a long wait; %d came", n)
+			t.Fatalf("mailtest: no such letter after a long wait; these came: %q", came)
 		}
 	}
+}
+
+func subjects(list []Message) (all []string) {
+	for _, m := range list {
+		all = append(all, m.Subject)
+	}
+	return all
 }
 
 func (s *Server) keep(m Message) {

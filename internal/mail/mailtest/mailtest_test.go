@@ -27,11 +27,11 @@ func TestServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if m := s.NextTo(t, "c@example.org"); m.Subject != "Grüße" || m.From != "a@example.org" || m.Link(t, "/auth/verify").Query().Get("token") != "x" {
+	if m := s.NextTo(t, "c@example.org", "Gr"); m.Subject != "Grüße" || m.From != "a@example.org" || m.Link(t, "/auth/verify").Query().Get("token") != "x" {
 		t.Errorf("message %+v", m)
 	}
-	s.NextTo(t, "b@example.org")
-	s.NextTo(t, "b@example.org")
+	s.NextTo(t, "b@example.org", "")
+	s.NextTo(t, "b@example.org", "")
 	if n := s.Next(t).To[0]; n != "b@example.org" {
 		t.Errorf("the first is to %s", n)
 	}

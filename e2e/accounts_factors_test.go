@@ -34,7 +34,7 @@ func walkTOTP(t *testing.T, c *chrome, s *accountSite) {
 	if again := newApp(t, b.text("#secret")); again.secret != phone.secret {
 		t.Error("a wrong code began another app")
 	}
-	b.submit(200, "button.main", "code", phone.code(), "name", "Phone")
+	b.codes(phone, "button.main", "name", "Phone")
 	b.at("/auth/factors/totp", "Your recovery codes")
 	codes := strings.Fields(b.text("#codes"))
 	if len(codes) != 10 {
@@ -54,7 +54,7 @@ func walkTOTP(t *testing.T, c *chrome, s *accountSite) {
 	b.at("/auth/step-up?next=%2Fauth%2Fpassword", "Is it you?")
 	b.submit(401, formTo("/auth/mfa/totp"), "code", phone.again())
 	b.at("/auth/mfa/totp", "Is it you?")
-	b.submit(200, formTo("/auth/mfa/totp"), "code", phone.code())
+	b.codes(phone, formTo("/auth/mfa/totp"))
 	b.at("/auth/password", "Change your password")
 	b.says(".hint", "At least 8 characters")
 	b.reaches(200, "/vault")
@@ -64,7 +64,7 @@ func walkTOTP(t *testing.T, c *chrome, s *accountSite) {
 	b.submit(200, "header "+formTo("/auth/logout"))
 	b.submit(200, "button.main", "email", ida.Email, "password", ida.Password)
 	b.at("/auth/login", "One more step")
-	b.submit(200, formTo("/auth/mfa/totp"), "code", phone.code())
+	b.codes(phone, formTo("/auth/mfa/totp"))
 	b.at("/auth/account", "Your account")
 
 	// A recovery code, once.

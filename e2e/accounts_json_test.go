@@ -37,6 +37,22 @@ func (s *accountSite) json(c call, status int, into any) answer {
 	return got
 }
 
+// codes is json with a code of an app, which is taken.
+func (s *accountSite) codes(phone *app, bearer, path string, status int, into any, fields ...string) {
+	s.t.Helper()
+	phone.takes(func(code string) bool {
+		c := send(bearer, path, jsonOf(append([]string{"code", code}, fields...)...))
+		got := s.do(c)
+		if got.reason() == "account.factor" {
+			return false
+		}
+		if err := json.Unmarshal([]byte(got.Body), into); err != nil || got.Status != status {
+			s.t.Fatalf("%s: %d %s, want %d", path, got.Status, got.Body, status)
+		}
+		return true
+	})
+}
+
 // send is a call with a JSON body.
 func send(bearer, path, body string) call {
 	return call{method: "POST", path: path, bearer: bearer, body: body, json: body != ""}
@@ -233,7 +249,7 @@ func jsonFactors(t *testing.T, s *accountSite) {
 		Factor struct{ ID, Kind, Name string }
 		Codes  []string `json:"recovery_codes"`
 	}
-	s.json(send(token, "/auth/factors/totp", jsonOf("flow", begun.Flow, "code", phone.code(), "name", "Phone")), 201, &made)
+	s.codes(phone, token, "/auth/factors/totp", 201, &made, "flow", begun.Flow, "name", "Phone")
 	if made.Factor.Kind != "totp" || made.Factor.Name != "Phone" || len(made.Codes) != 10 {
 		t.Errorf("the factor: %+v", made)
 	}
@@ -260,7 +276,7 @@ func jsonFactors(t *testing.T, s *accountSite) {
 	if got := s.do(send("", "/auth/mfa/totp", jsonOf("flow", next.Flow, "code", phone.again()))); got.reason() != "account.flow" {
 		t.Errorf("the flow of a session, without it: %d %s", got.Status, got.reason())
 	}
-	s.json(send(token, "/auth/mfa/totp", jsonOf("flow", next.Flow, "code", phone.code())), 200, &raised)
+	s.codes(phone, token, "/auth/mfa/totp", 200, &raised, "flow", next.Flow)
 	if raised.Token == "" || raised.Token == token {
 		t.Errorf("a session that was raised: %+v", raised)
 	}
@@ -284,7 +300,7 @@ func jsonFactors(t *testing.T, s *accountSite) {
 		t.Errorf("a code that was used: %d %s", got.Status, got.reason())
 	}
 	var in step
-	s.json(send("", "/auth/mfa/totp", jsonOf("flow", flow, "code", phone.code())), 200, &in)
+	s.codes(phone, "", "/auth/mfa/totp", 200, &in, "flow", flow)
 	if got := s.do(call{path: "/vault", bearer: in.Token}); got.Status != 200 {
 		t.Errorf("the vault: %d %s", got.Status, got.reason())
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestOutboxRestart: a letter that was asked for while the mail server was away
@@ -41,6 +42,9 @@ func TestOutboxRestart(t *testing.T) {
 			}
 
 			s.start()
+			// Who was killed between a failure and its note of it has the letter on lease
+			// for two minutes more.
+			untilIn(t, 5*time.Minute, "the letter comes", func() bool { return len(s.letters("late@shop.example")) > 0 })
 			letter := s.letter("late@shop.example", "Confirm your address")
 			after := ask("after@shop.example") // behind it in the outbox
 			s.letter("after@shop.example", "Confirm your address")

@@ -24,7 +24,7 @@ const programsMap = `
 zone: shop.example
 journal: {size: 64MiB}
 listeners:
-  public: {address: "@public@", hosts: [localhost]}
+  public: {address: "@public@", hosts: [localhost], limits: {header_time: 1min}}
   admin: {address: "@admin@"}
   control: {address: "@control@"}
 identity:
@@ -101,7 +101,7 @@ func startProgramsSite(t *testing.T) *programsSite {
 
 	roots := x509.NewCertPool()
 	roots.AddCert(authority.cert)
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	t.Cleanup(client.CloseIdleConnections)
 	s.set = func(t *testing.T, how string, account map[string]any) {
 		t.Helper()

@@ -18,7 +18,7 @@ const accountsMap = `
 zone: shop.example
 journal: {size: 64MiB}
 listeners:
-  public: {address: "@public@", hosts: [localhost]}
+  public: {address: "@public@", hosts: [localhost], limits: {header_time: 1min}}
   admin: {address: "@admin@"}
   control: {address: "@control@"}
 identity:
@@ -115,6 +115,18 @@ type app struct {
 
 func newApp(t testing.TB, secret string) *app {
 	return &app{t: t, secret: strings.ReplaceAll(secret, " ", "")}
+}
+
+// takes gives a code to who tries it, and the next when it has become too old
+// meanwhile; any other refusal fails the test.
+func (a *app) takes(try func(code string) bool) {
+	a.t.Helper()
+	const step = 30 // seconds
+	for !try(a.code()) {
+		if time.Now().Unix()/step <= a.last+1 {
+			a.t.Fatal("a code that is good was refused")
+		}
+	}
 }
 
 func (a *app) code() string {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/audits"
 	cdpbrowser "github.com/chromedp/cdproto/browser"
@@ -36,7 +37,7 @@ func startChrome(t *testing.T) *chrome {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-		chromedp.Flag("force-prefers-reduced-motion", true), chromedp.Flag("lang", "en-US"), chromedp.WindowSize(1000, 800))
+		chromedp.Flag("force-prefers-reduced-motion", true), chromedp.Flag("lang", "en-US"), chromedp.WindowSize(1000, 800), chromedp.WSURLReadTimeout(2*patience))
 	allocated, stop := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocated)
@@ -46,6 +47,9 @@ func startChrome(t *testing.T) *chrome {
 	}
 	return &chrome{ctx: ctx, looked: map[string]bool{}}
 }
+
+// walk is how long a tab may be used for: as patience, it decides nothing.
+const walk = 10 * time.Minute
 
 // tab is a browser as one person has it, who looks closely at each page.
 type tab struct {
@@ -69,7 +73,7 @@ func (c *chrome) tab(t *testing.T, site string) *tab {
 	b := &tab{t: t, chrome: c, site: site, lang: "en"}
 	ctx, cancel := chromedp.NewContext(c.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.hear))
 	t.Cleanup(cancel)
-	b.ctx, cancel = context.WithTimeout(ctx, 2*patience)
+	b.ctx, cancel = context.WithTimeout(ctx, walk)
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
@@ -172,15 +176,22 @@ func (b *tab) leads(status int, steps ...chromedp.Action[chromedp.Void]) {
 	if status >= 400 {
 		b.wanted(status)
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, patience/3)
+	if got := b.led(steps...); got != status {
+		b.t.Fatalf("from %s to %s: status %d, want %d; the page says %q", before, b.where(), got, status, b.text("main"))
+	}
+}
+
+// led takes steps of which the last leads to another page, and returns its status.
+func (b *tab) led(steps ...chromedp.Action[chromedp.Void]) (status int) {
+	b.t.Helper()
+	before := b.where()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	res, err := chromedp.RunResponse(ctx, steps...)
 	if err != nil {
 		b.t.Fatalf("from %s to %s: %v; the page says %q", before, b.where(), err, b.text("main"))
 	}
-	if int(res.Status) != status {
-		b.t.Fatalf("from %s to %s: status %d, want %d; the page says %q", before, b.where(), res.Status, status, b.text("main"))
-	}
+	return int(res.Status)
 }
 
 // arrives takes steps that lead away, by pages that end at once and places beside
@@ -216,6 +227,22 @@ func (b *tab) submit(status int, css string, fields ...string) {
 	b.t.Helper()
 	b.fill(fields...)
 	b.leads(status, chromedp.Click(chromedp.CSS(css)))
+}
+
+// codes is submit with a code of an app, which the page takes.
+func (b *tab) codes(phone *app, css string, fields ...string) {
+	b.t.Helper()
+	phone.takes(func(code string) bool {
+		b.fill(append([]string{"code", code}, fields...)...)
+		status := b.led(chromedp.Click(chromedp.CSS(css)))
+		if status != 200 && status != 401 {
+			b.t.Fatalf("a code: %d; the page says %q", status, b.text("main"))
+		}
+		if status == 401 {
+			b.wanted(status)
+		}
+		return status == 200
+	})
 }
 
 func (b *tab) fill(fields ...string) {

@@ -27,7 +27,7 @@ func walkBootstrap(t *testing.T, c *chrome) {
 	phone := newApp(t, b.text("#secret"))
 	b.submit(401, formTo("/auth/mfa/enroll"), "code", "000000")
 	b.look()
-	b.submit(200, formTo("/auth/mfa/enroll"), "code", phone.code())
+	b.codes(phone, formTo("/auth/mfa/enroll"))
 	b.look()
 	b.says("h1", "Your recovery codes")
 	b.leads(200, chromedp.Click(chromedp.CSS("a.main")))

@@ -21,7 +21,7 @@ func TestHangup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status := func(path string) int { return z.try(call{path: path, client: client}).Status }
+	status := func(path string) int { return z.do(call{path: path, client: client}).Status }
 	if status("/open") != 200 || status("/new") != 404 {
 		t.Fatal("positive control: /open and not yet /new")
 	}
@@ -73,7 +73,7 @@ func TestHangup(t *testing.T) {
 func TestTrustedProxies(t *testing.T) {
 	t.Parallel()
 	up := startUpstream(t, nil)
-	z := startZone(t, strings.Replace(trapsMap, `{address: "@public@"}`, `{address: "@public@", trusted_proxies: [127.0.0.9/32, 10.0.0.0/8]}`, 1), map[string]string{"plain": up.address})
+	z := startZone(t, strings.Replace(trapsMap, `{address: "@public@", `, `{address: "@public@", trusted_proxies: [127.0.0.9/32, 10.0.0.0/8], `, 1), map[string]string{"plain": up.address})
 	proxy, other := z.client(fromAddress("127.0.0.9")), z.client(fromAddress("127.0.0.8"))
 	for _, s := range []struct {
 		client    *http.Client

@@ -93,7 +93,7 @@ func TestClientCertificates(t *testing.T) {
 				tr.DisableKeepAlives = true
 			})
 			for range 2 { // the second would be resumed
-				got := z.try(call{listener: "partner", host: "partners.shop.example", method: "POST", path: "/callback", client: client})
+				got := z.ask(call{listener: "partner", host: "partners.shop.example", method: "POST", path: "/callback", client: client})
 				if ok := got.Err == nil && got.Status == 200; ok != s.ok || (len(up.of(got.ID)) == 1) != s.ok {
 					t.Errorf("TLS %x, %s: %d %v, want in: %v", version, s.name, got.Status, got.Err, s.ok)
 				}
@@ -122,7 +122,7 @@ func TestCertificateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	up := startUpstream(t, nil)
-	z := newZone(t, strings.Replace(trapsMap, `{address: "@public@"}`, `{address: "@public@", hosts: [localhost], certificate: {cert: tls.pem, key: tls.key}}`, 1), map[string]string{"plain": up.address})
+	z := newZone(t, strings.Replace(trapsMap, `{address: "@public@", `, `{address: "@public@", hosts: [localhost], certificate: {cert: tls.pem, key: tls.key}, `, 1), map[string]string{"plain": up.address})
 	z.write("tls.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	z.write("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
 	z.start()
@@ -132,7 +132,7 @@ func TestCertificateFiles(t *testing.T) {
 			tr.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(pem))
 		})
 	}
-	if got := z.try(call{path: "/open", client: trusting(own.pem)}); got.Status != 200 {
+	if got := z.ask(call{path: "/open", client: trusting(own.pem)}); got.Status != 200 {
 		t.Errorf("by its own CA: %d %v", got.Status, got.Err)
 	}
 	if got := z.try(call{path: "/open"}); got.Err == nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/journal"
 )
@@ -16,7 +17,7 @@ const crashMap = `
 zone: shop.example
 journal: {size: 2MiB}
 listeners:
-  public: {address: "@public@"}
+  public: {address: "@public@", limits: {header_time: 1min}}
   admin: {address: "@admin@"}
 services:
   plain:
@@ -121,7 +122,7 @@ func TestKill(t *testing.T) {
 		for range 6 {
 			work.Go(func() { a.work(z, alice, session) })
 		}
-		until(t, "there was enough load", func() bool {
+		untilIn(t, 5*time.Minute, "there was enough load", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			return len(a.requests) > 1000

@@ -99,7 +99,7 @@ func TestUpstreamMisbehaves(t *testing.T) {
 				if method == "POST" {
 					body = "body"
 				}
-				got := z.try(call{method: method, path: "/case/" + s.name, body: body, client: client})
+				got := z.ask(call{method: method, path: "/case/" + s.name, body: body, client: client})
 				rs := z.of(got.ID)
 				reason := "upstream.protocol"
 				switch {

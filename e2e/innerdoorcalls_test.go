@@ -5,8 +5,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // held is a request that a service has in hand until the test lets it go.
@@ -14,33 +16,41 @@ type held struct {
 	handle string
 	id     string
 	answer chan answer
-	let    chan struct{}
+	let    func()
 }
 
+// holdTime is how long a gateway waits for a service that holds a request.
+const holdTime = 30 * time.Second
+
 // hold sends a request by a session and waits until front has it in hand.
-func (n *inner) hold(session string) *held {
-	n.t.Helper()
-	in, let := make(chan http.Header, 1), make(chan struct{})
+func (n *inner) hold(t testing.TB, session string) *held {
+	t.Helper()
+	in, let := make(chan http.Header, 8), make(chan struct{})
 	n.programs["front"].answers(func(w http.ResponseWriter, r *http.Request) {
 		in <- r.Header.Clone()
 		<-let
 		_, _ = io.WriteString(w, "let go")
 	})
-	h := &held{answer: make(chan answer, 1), let: let}
-	go func() { h.answer <- n.try(call{path: "/hold", bearer: session}) }()
-	select {
-	case got := <-in:
-		h.handle, h.id = got.Get("Sallyport-Request"), got.Get("X-Correlation-Id")
-	case got := <-h.answer:
-		n.t.Fatalf("the request was not held: %d %s %v", got.Status, got.Body, got.Err)
+	h := &held{answer: make(chan answer, 1), let: sync.OnceFunc(func() { close(let) })}
+	t.Cleanup(h.let)
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		go func() { h.answer <- n.try(call{path: "/hold", bearer: session}) }()
+		select {
+		case got := <-in:
+			h.handle, h.id = got.Get("Sallyport-Request"), got.Get("X-Correlation-Id")
+			return h
+		case got := <-h.answer:
+			if !hasty(got) || time.Now().After(deadline) {
+				t.Fatalf("the request was not held: %d %s %v", got.Status, got.Body, got.Err)
+			}
+		}
 	}
-	return h
 }
 
 // end lets the request be answered.
 func (h *held) end(t testing.TB) {
 	t.Helper()
-	close(h.let)
+	h.let()
 	if got := <-h.answer; got.Err != nil || got.Status != 200 || got.Body != "let go" {
 		t.Errorf("the held request: %d %s %v", got.Status, got.Body, got.Err)
 	}
@@ -52,13 +62,21 @@ func TestInnerDoorCalls(t *testing.T) {
 	t.Parallel()
 	n := startInner(t, "front", "ledger")
 	alice, bob := n.addUser("alice@shop.example"), n.addUser("bob@shop.example")
-	session := n.login(alice)
+	session, another := n.login(alice), n.login(bob)
+	other, bobs := n.sidecar("aside"), n.stolen(another)
+	exactly(t, func(a *attempt) { n.callsInHand(a, alice, bob, session, another, bobs, other) }, n.zoned)
+}
+
+// callsInHand makes calls with requests in hand of alice and then bob; other is the
+// sidecar of aside.
+func (n *inner) callsInHand(t *attempt, alice, bob account, session, another, bobs string, other *sidecarRun) {
 	door, ledger := n.doors["front"], n.programs["ledger"]
-	h := n.hold(session)
+	began, asked := time.Now(), len(ledger.all())
+	defer func() { t.late("what there was to do with requests in hand", time.Since(began), holdTime) }()
+	h := n.hold(t, session)
 	if len(h.handle) != 22 || h.id == "" {
 		t.Fatalf("handle %q, correlation id %q", h.handle, h.id)
 	}
-	asked := 0
 	passes := func(what string, c outCall, user string) {
 		t.Helper()
 		door.call(c).mustPass(t, what)
@@ -83,7 +101,6 @@ func TestInnerDoorCalls(t *testing.T) {
 	passes("as service with the handle", outCall{to: "ledger", method: "POST", target: "/postings", handles: mine, body: "1"}, "spiffe://shop.example/front")
 	passes("as service without", outCall{to: "ledger", method: "POST", target: "/postings", body: "1"}, "spiffe://shop.example/front")
 
-	other := n.sidecar("aside")
 	guess := flipped(h.handle, 3)
 	for _, s := range []struct {
 		what, reason string
@@ -112,7 +129,6 @@ func TestInnerDoorCalls(t *testing.T) {
 	} {
 		s.by.call(s.call).wants(t, s.what, s.reason)
 	}
-	bobs := n.stolen(n.login(bob))
 	forged := http.Header{
 		"X-User-Id": {bob.ID}, "X-User-Roles": {"admin"}, "X-User-Scopes": {"all"}, "Txn-Token": {bobs}, "X-Caller": {"gateway"}, "X-Correlation-Id": {newID()}, "X_User_Id": {bob.ID},
 		"Sallyport-Client": {"10.0.0.1;listener=admin"}, "X-Client-Id": {"key_x"}, "Traceparent": {"00-11111111111111111111111111111111-2222222222222222-01"},
@@ -136,7 +152,7 @@ func TestInnerDoorCalls(t *testing.T) {
 	before := h.handle
 	h.end(t)
 	door.call(outCall{to: "ledger", target: "/entries/7", handles: []string{before}}).wants(t, "the handle of a request that has ended", "inside.handle")
-	h = n.hold(n.login(bob))
+	h = n.hold(t, another)
 	if h.handle == before {
 		t.Error("two requests had the same handle")
 	}
@@ -152,15 +168,33 @@ func TestInnerDoorCalls(t *testing.T) {
 func TestInnerDoorDrain(t *testing.T) {
 	t.Parallel()
 	n := startInner(t, "front", "ledger")
-	door, session := n.doors["front"], n.login(n.addUser("alice@shop.example"))
-	h := n.hold(session)
+	session := n.login(n.addUser("alice@shop.example"))
+	attempts(t, func(a *attempt) { n.drainFront(a, session) })
+}
+
+func (n *inner) drainFront(t *attempt, session string) {
+	door := n.doors["front"]
+	if isClosed(door.exited) { // in another try
+		n.programs["front"].answers(nil)
+		door.launch()
+		door.waitReady()
+		n.reach("/open")
+	}
+	began := time.Now()
+	defer func() { // it waits as long for the request as the gateway does for the answer
+		t.late("what there was to do with a request in hand", time.Since(began), holdTime)
+		_ = door.cmd.Process.Kill() // fails when it has ended, as it should
+		<-door.exited
+	}()
+	h := n.hold(t, session)
 	entry := outCall{to: "ledger", target: "/entries/1", handles: []string{h.handle}}
 	door.call(entry).mustPass(t, "a call before the end")
 	if err := door.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	address := n.door("front")
 	until(t, "the door is closed", func() bool {
-		c, err := net.Dial("tcp", n.door("front"))
+		c, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = c.Close()
 		}

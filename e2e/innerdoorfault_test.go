@@ -107,7 +107,7 @@ func TestInnerDoorServiceSlow(t *testing.T) {
 // never begins to arrive: its digest is known before the service is asked.
 func TestInnerDoorUploads(t *testing.T) {
 	t.Parallel()
-	n := newInner(t, strings.Replace(innerMap, `public: {address: "@public@"}`, `public: {address: "@public@", limits: {body: 6MiB}}`, 1))
+	n := newInner(t, strings.Replace(innerMap, `public: {address: "@public@", limits: {`, `public: {address: "@public@", limits: {body: 6MiB, `, 1))
 	n.programs["front"].answers(func(w http.ResponseWriter, r *http.Request) {
 		sum := sha256.New()
 		size, _ := io.Copy(sum, r.Body)

@@ -103,12 +103,17 @@ func newInner(t testing.TB, text string) *inner {
 // stolen is the inside token of a session, as a service without inner door has it.
 func (n *inner) stolen(session string) string {
 	n.t.Helper()
-	got := n.do(call{path: "/plain", bearer: session})
+	got := n.settled(call{path: "/plain", bearer: session})
 	in := n.plain.of(got.ID)
 	if got.Status != 200 || len(in) != 1 || in[0].Header.Get("Txn-Token") == "" {
 		n.t.Fatalf("plain: %d %s, asked %d times", got.Status, got.Body, len(in))
 	}
 	return in[0].Header.Get("Txn-Token")
+}
+
+// inside returns what gives a token of a session that lives on.
+func (n *inner) inside(session string) func() string {
+	return lasting(func() string { return n.stolen(session) })
 }
 
 // program is a service in any language: plain HTTP, and no library of the zone.

@@ -117,6 +117,10 @@ func (m *middle) changes(change func(r *http.Request, body []byte) []byte) {
 // a box that ends TLS (GW-10).
 func TestInnerDoorMiddleBox(t *testing.T) {
 	t.Parallel()
+	exactly(t, middleBox) // a signature is taken by Valkey's leave
+}
+
+func middleBox(t *attempt) {
 	n := newInner(t, strings.Replace(innerMap, "POST /transfers: {allow: user", "PUT /transfers: {allow: user, proof: signature}\n      POST /transfers: {allow: user", 1))
 	door := freeAddress(t)
 	box := startMiddle(t, n.zoned, "ledger", door)
@@ -126,11 +130,12 @@ func TestInnerDoorMiddleBox(t *testing.T) {
 	n.write("behind.yaml", strings.ReplaceAll(n.zoneText(), box.address, door))
 	n.launchSidecar("behind.yaml", "ledger", "ledger-door", "--join-file", n.write("ledger.join", n.must("join", "ledger"))).waitReady()
 	session := n.login(n.addUser("alice@shop.example"))
-	bobs := n.stolen(n.login(n.addUser("bob@shop.example")))
+	bobs := n.inside(n.login(n.addUser("bob@shop.example")))
 	transfer := call{method: "POST", path: "/transfers?to=1", bearer: session, body: "100"}
 	until(t, "the gateway finds ledger", func() bool { return n.do(transfer).Status == 200 })
 	asked := len(n.programs["ledger"].all())
 
+	current := "" // bob's token; the box itself cannot ask for it
 	refused := func(what string, c call, reason string) {
 		t.Helper()
 		got := n.do(c)
@@ -156,7 +161,7 @@ func TestInnerDoorMiddleBox(t *testing.T) {
 		{"query", "proof.invalid", func(r *http.Request, body []byte) []byte { r.URL.RawQuery = "to=2"; return body }},
 		{"authority", "proof.invalid", func(r *http.Request, body []byte) []byte { r.Host = "evil.example"; return body }},
 		{"token", "inside.token_invalid", set("Txn-Token", func(s string) string { return flippedToken(t, s, 1) })},
-		{"token of another user", "proof.invalid", set("Txn-Token", func(string) string { return bobs })},
+		{"token of another user", "proof.invalid", set("Txn-Token", func(string) string { return current })},
 		{"client", "proof.invalid", set("Sallyport-Client", func(string) string { return "192.0.2.1;listener=public" })},
 		{"listener of the client", "proof.invalid", set("Sallyport-Client", func(s string) string { return s + "x" })},
 		{"digest", "proof.invalid", set("Content-Digest", func(string) string { return httpsig.Digest([]byte("999")) })},
@@ -169,6 +174,7 @@ func TestInnerDoorMiddleBox(t *testing.T) {
 			return body
 		}},
 	} {
+		current = bobs()
 		box.changes(s.change)
 		refused(s.part, transfer, s.reason)
 	}

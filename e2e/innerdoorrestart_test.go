@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/httpsig"
 	"sallyport.dev/internal/svid"
@@ -106,9 +107,9 @@ func TestInnerDoorServiceRemoved(t *testing.T) {
 	front.source.Set(own)
 	alice := n.addUser("alice@shop.example")
 	session := n.login(alice)
-	token := n.stolen(session)
+	token := n.inside(session)
 	kept := front.wire(t, "ledger")
-	kept.send(kept.craft(httpsig.MAC, "GET", "/entries/1", token, "")).mustPass(t, "front's call while it is in the map")
+	kept.send(kept.craft(httpsig.MAC, "GET", "/entries/1", token(), "")).mustPass(t, "front's call while it is in the map")
 	if status, body := front.control("GET", "/v1/services/front"); status != 200 {
 		t.Fatalf("positive control: front's slice: %d %s", status, body)
 	}
@@ -120,14 +121,16 @@ func TestInnerDoorServiceRemoved(t *testing.T) {
 	}
 	n.write("zone.yaml", cut)
 	n.start()
+	door, mine := n.door("ledger"), own2source(own)
 	until(t, "ledger's sidecar has the new map", func() bool {
-		w, err := dialDoor(t, own2source(own), "ledger", n.door("ledger"))
-		return err == nil && w.send(w.craft(httpsig.MAC, "GET", "/entries/1", token, "")).Reason == "inside.call"
+		w, err := dialDoor(t, mine, "ledger", door)
+		return err == nil && w.send(w.craft(httpsig.MAC, "GET", "/entries/1", token(), "")).Reason == "inside.call"
 	})
+	_ = kept.conn.SetDeadline(time.Now().Add(patience / 4)) // sooner than it ends for being idle
 	if _, err := kept.br.ReadByte(); err == nil || isTimeout(err) {
 		t.Errorf("the connection from before: %v, want it closed", err)
 	}
-	if got := n.stranger(t, "ledger", looseRequest(token), always(own.Certificate)); got.Reason != "inside.call" {
+	if got := n.guest("ledger", token, always(own.Certificate)); got.Reason != "inside.call" {
 		t.Errorf("front's certificate on a route that needs no proof: %s, want inside.call", got)
 	}
 	for _, ask := range []string{"/v1/services/front", "/.well-known/jwks.json"} {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -109,8 +110,21 @@ type outCall struct {
 	header  http.Header
 }
 
-// call makes it in plain HTTP, as the service would.
-func (s *sidecarRun) call(c outCall) innerAnswer {
+// call makes it in plain HTTP, as the service would, and again where a bound inside
+// the product may have passed: a sidecar has two seconds to reach a callee.
+func (s *sidecarRun) call(c outCall) (got innerAnswer) {
+	s.z.t.Helper()
+	for range 4 {
+		began := time.Now()
+		got = s.callOnce(c)
+		if time.Since(began) < time.Second || !slices.Contains(bounded, got.Reason) {
+			break
+		}
+	}
+	return got
+}
+
+func (s *sidecarRun) callOnce(c outCall) innerAnswer {
 	s.z.t.Helper()
 	conn, err := net.Dial("unix", filepath.Join(s.dir, "out.sock"))
 	if err != nil {

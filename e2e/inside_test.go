@@ -18,8 +18,8 @@ const insideMap = `
 zone: shop.example
 journal: {size: 64MiB}
 listeners:
-  public: {address: "@public@"}
-  partner: {address: "@partner@"}
+  public: {address: "@public@", limits: {header_time: 1min}}
+  partner: {address: "@partner@", limits: {header_time: 1min}}
   admin: {address: "@admin@"}
   control: {address: "@control@"}
 services:

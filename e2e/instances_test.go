@@ -137,7 +137,7 @@ func TestOneInstanceOfSeveralIsDead(t *testing.T) {
 			work.Go(func() {
 				for i := range n {
 					method := []string{"GET", "POST"}[i%2]
-					if got := z.try(call{method: method, path: "/many", client: client}); got.Err != nil || got.Status != 200 {
+					if got := z.do(call{method: method, path: "/many", client: client}); got.Status != 200 {
 						failed.Add(1)
 						t.Errorf("%s: %d %s %v", method, got.Status, got.reason(), got.Err)
 					}
@@ -189,16 +189,9 @@ func TestStatusTellsOfADeadService(t *testing.T) {
 		}
 		return all
 	}
-	for deadline := time.Now().Add(12 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	// A dial that a busy machine did not get to takes plain out until the next.
+	until(t, "status tells the dead service from the one that is there", func() bool {
 		now := healthy()
-		if now["plain"] != 1 {
-			t.Fatalf("positive control: %v", now)
-		}
-		if now["dead"] == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("12 s after the start nobody listens for dead, and status says %v", now)
-		}
-	}
+		return now["dead"] == 0 && now["plain"] == 1
+	})
 }

@@ -14,8 +14,8 @@ const matrixMap = `
 zone: shop.example
 journal: {size: 64MiB}
 listeners:
-  public: {address: "@public@"}
-  partner: {address: "@partner@"}
+  public: {address: "@public@", limits: {header_time: 1min}}
+  partner: {address: "@partner@", limits: {header_time: 1min}}
   admin: {address: "@admin@"}
 services:
   plain:
@@ -149,7 +149,13 @@ func spellings(t *testing.T, z, other *zoned) map[string]spelled {
 // until asks again until a condition holds that time alone brings.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds() || isTwin(t) && !holds(); { // at each of two processes
+	untilIn(t, patience, what, holds)
+}
+
+// untilIn is until for what takes longer.
+func untilIn(t testing.TB, bound time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(bound); !holds() || isTwin(t) && !holds(); { // at each of two processes
 		if time.Now().After(deadline) {
 			t.Fatalf("it never came to be that %s", what)
 		}
@@ -185,7 +191,7 @@ func TestMatrix(t *testing.T) {
 				} else if c.want, c.principal = s.class, "anonymous"; strings.HasPrefix(wants[0], "route.") || strings.HasPrefix(wants[0], "zone.") {
 					c.want = wants[0] // the route is judged before the credential
 				}
-				c.got = z.try(call{method: rt.method, path: rt.path, header: s.header, client: client})
+				c.got = z.ask(call{method: rt.method, path: rt.path, header: s.header, client: client})
 				mu.Lock()
 				cells = append(cells, c)
 				mu.Unlock()

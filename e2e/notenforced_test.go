@@ -74,7 +74,7 @@ func TestWhatStopsServe(t *testing.T) {
 	t.Parallel()
 	base := strings.Replace(trapsMap, "@plain@", "127.0.0.1:9", 1)
 	for name, change := range map[string][2]string{
-		"acme":                 {`public: {address: "@public@"}`, `public: {address: "@public@", certificate: acme}`},
+		"acme":                 {`public: {address: "@public@", `, `public: {address: "@public@", certificate: acme, `},
 		"https without a door": {"upstream: http://127.0.0.1:9", "upstream: https://127.0.0.1:9001"},
 		"postgres":             {"\nservices:", "\nstore: {postgres: {file: pg.url}}\nservices:"},
 		"policies":             {"\nservices:", "\npolicies: [policies/*.cedar]\nservices:"},

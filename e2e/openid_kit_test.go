@@ -55,7 +55,7 @@ func (z *zoned) suite(script string, world map[string]any) map[string]json.RawMe
 	if err != nil {
 		z.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(z.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(z.t.Context(), 5*time.Minute)
 	defer cancel()
 	roots := filepath.Join(z.data, "ca.pem")
 	if more, ok := world["roots"].(string); ok {
@@ -151,7 +151,7 @@ func startNode(t testing.TB, ca, script string, args ...string) *nodeServer {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	ended := make(chan struct{})
-	slow := time.AfterFunc(patience, kill) // to start, and then to end
+	slow := time.AfterFunc(2*patience, kill) // to start, and then to end
 	t.Cleanup(func() {
 		slow.Reset(patience)
 		_ = hold.Close() // which ends it

@@ -13,8 +13,8 @@ const mtlsMap = `
 zone: shop.example
 journal: {size: 64MiB}
 listeners:
-  public: {address: "@public@"}
-  partner: {address: "@partner@", hosts: [partners.shop.example], client_ca: partners.pem}
+  public: {address: "@public@", limits: {header_time: 1min}}
+  partner: {address: "@partner@", hosts: [partners.shop.example], client_ca: partners.pem, limits: {header_time: 1min}}
   admin: {address: "@admin@"}
   control: {address: "@control@"}
 identity:

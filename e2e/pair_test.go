@@ -183,8 +183,8 @@ func (z *zoned) runAtOne(args []string) (stdout, stderr string, code int) {
 }
 
 // hear waits until what one process has done to rights is known to both, as status
-// tells; a second at most is promised. After it a test may ask whom it likes.
-func (z *zoned) hear() {
+// tells, and returns how long that took. After it a test may ask whom it likes.
+func (z *zoned) hear() time.Duration {
 	z.t.Helper()
 	done := time.Now()
 	for _, w := range z.pair.each {
@@ -204,10 +204,5 @@ func (z *zoned) hear() {
 			return s.Revocations.Heard.After(done)
 		})
 	}
-	if took := time.Since(done); took > heardWithin {
-		z.t.Errorf("it took %v until both processes had heard of it, promised is a second", took)
-	}
+	return time.Since(done)
 }
-
-// heardWithin is the promise, and what a crowded machine may add.
-const heardWithin = 5 * time.Second

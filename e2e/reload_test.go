@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +29,20 @@ func (z *zoned) rewrite(text string) {
 	z.t.Helper()
 	z.text = text
 	z.write("zone.yaml", mark.ReplaceAllStringFunc(text, func(m string) string { return z.address[strings.Trim(m, "@")] }))
+}
+
+// replaceFile writes a file beside and puts it there at once: who looks meanwhile
+// does not see half of it.
+func replaceFile(path, text string) error {
+	if to, err := filepath.EvalSymlinks(path); err == nil { // a link stays one
+		path = to
+	}
+	beside, err := os.CreateTemp(filepath.Dir(path), ".beside-")
+	if err != nil {
+		return err
+	}
+	_, err = beside.WriteString(text) // of mode 0600
+	return errors.Join(err, beside.Close(), os.Rename(beside.Name(), path))
 }
 
 // TestReloadOnChange: a map that is written anew is in force with nothing done; a
@@ -86,6 +99,10 @@ func TestReloadOnChange(t *testing.T) {
 // is gone, or is now for others, ends.
 func TestReloadStreams(t *testing.T) {
 	t.Parallel()
+	attempts(t, reloadStreams)
+}
+
+func reloadStreams(t *attempt) {
 	const text = head + `
 services:
   plain:
@@ -104,20 +121,15 @@ services:
 		open[r.Target] = c
 	})
 	z := startZone(t, text, map[string]string{"plain": up.address})
+	defer t.strained(z)
 	token := z.login(z.addUser("alice@shop.example"))
 	streams := map[string]*bufio.Scanner{}
 	for _, path := range []string{"/stays/events", "/goes/events", "/narrows/events"} {
-		c := call{path: path}
+		bearer := ""
 		if path == "/narrows/events" {
-			c.bearer = token
+			bearer = token
 		}
-		req, _ := z.request(c)
-		res, err := z.client().Do(req)
-		if err != nil || res.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %v %v", path, res, err)
-		}
-		defer res.Body.Close()
-		streams[path] = bufio.NewScanner(res.Body)
+		streams[path] = bufio.NewScanner(z.stream(z.client(), path, bearer).Body)
 		if !streams[path].Scan() || streams[path].Text() != "data: first" {
 			t.Fatalf("%s: got %q", path, streams[path].Text())
 		}
@@ -130,6 +142,9 @@ services:
 			if line := streams[path].Text(); line != "" {
 				t.Errorf("%s: got %q", path, line)
 			}
+		}
+		if isTimeout(streams[path].Err()) {
+			t.Errorf("%s: it did not end", path)
 		}
 	}
 	mu.Lock()

@@ -35,7 +35,7 @@ func TestRetention(t *testing.T) {
 			work.Go(func() {
 				for range 200 {
 					parent := http.Header{"Traceparent": {"00-" + hexID(16) + "-" + hexID(8) + "-01"}} // kept as a link: room that does not compress
-					if got := z.try(call{path: "/open", header: parent, client: client}); got.Status != 200 {
+					if got := z.ask(call{path: "/open", header: parent, client: client}); got.Status != 200 {
 						t.Errorf("%d %s %v", got.Status, got.reason(), got.Err)
 					}
 				}

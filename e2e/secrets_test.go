@@ -79,7 +79,7 @@ func TestSecretsAreLoggedNowhere(t *testing.T) {
 	var ids []string
 	send := func(c call) answer {
 		c.client = client
-		got := z.try(c)
+		got := z.ask(c)
 		ids = append(ids, got.ID)
 		return got
 	}

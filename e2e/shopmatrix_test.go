@@ -45,7 +45,8 @@ func TestShopMatrix(t *testing.T) {
 	t.Parallel()
 	s := startShop(t)
 	alice := s.addUser("alice@shop.example", "support", "merchant") // no role stands in the way
-	users := s.insideToken(s.login(alice))
+	session := s.login(alice)
+	users := lasting(func() string { return s.insideToken(session) })
 	model := s.model()
 
 	var passed []string
@@ -62,7 +63,7 @@ func TestShopMatrix(t *testing.T) {
 			for _, rt := range callee.Routes {
 				target, body := example(rt, alice.ID)
 				for _, asService := range []bool{false, true} {
-					token, mode := users, "with a user's token"
+					token, mode := users(), "with a user's token"
 					if asService {
 						token, mode = m.ownToken(), "as itself"
 					}
@@ -84,7 +85,7 @@ func TestShopMatrix(t *testing.T) {
 					}
 				}
 			}
-			got := m.ask(innerCall{to: callee.Name, target: "/debug/pprof/", token: users})
+			got := m.ask(innerCall{to: callee.Name, target: "/debug/pprof/", token: users()})
 			if got.Status != 404 || got.Reason != "inside.route" {
 				t.Errorf("%s calls what %s does not have: %s, want inside.route", caller.Name, callee.Name, got)
 			}
@@ -131,7 +132,7 @@ func TestServicesRefuseThePastGateway(t *testing.T) {
 	t.Parallel()
 	s := startShop(t)
 	session := s.login(s.addUser("alice@shop.example", "support"))
-	inside := s.insideToken(session)
+	inside := lasting(func() string { return s.insideToken(session) })
 	const request = "GET /products HTTP/1.1\r\nHost: catalog\r\n\r\n"
 	for _, service := range []string{"catalog", "orders", "reviews"} {
 		if got := s.stranger(t, service, request, &tls.Config{}); got.Err == nil {
@@ -164,7 +165,7 @@ func TestServicesRefuseThePastGateway(t *testing.T) {
 		{"the outside token as inside token", catalog, innerCall{to: "payments", target: "/payments", token: session}, 401, "inside.token_invalid"},
 		{"claims in plain", catalog, innerCall{to: "payments", target: "/payments", header: claims}, 401, "inside.token_missing"},
 		{"unsigned", catalog, innerCall{to: "payments", target: "/payments", token: unsigned}, 401, "inside.token_invalid"},
-		{"a call as if of orders", catalog, innerCall{to: "payments", method: "POST", target: "/charges", token: inside, proof: zone.ProofSignature, body: `{"amount":1}`, header: claims}, 403, "inside.call"},
+		{"a call as if of orders", catalog, innerCall{to: "payments", method: "POST", target: "/charges", token: inside(), proof: zone.ProofSignature, body: `{"amount":1}`, header: claims}, 403, "inside.call"},
 		{"undeclared path", catalog, innerCall{to: "catalog", target: "/debug/pprof/"}, 401, "inside.token_missing"},
 		{"another's own token", reviews, innerCall{to: "orders", method: "POST", target: "/sales", token: catalog.ownToken(), body: "[1]"}, 401, "inside.token_invalid"},
 		{"a handle as token", catalog, innerCall{to: "orders", method: "POST", target: "/sales", token: "AAAAAAAAAAAAAAAAAAAAAA", body: "[1]"}, 401, "inside.token_invalid"},

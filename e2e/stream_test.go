@@ -47,58 +47,55 @@ func events(next <-chan string) func(net.Conn, received) {
 func TestStream(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		next := make(chan string)
-		defer close(next)
-		z := startZone(t, streamMap, map[string]string{"plain": startUpstream(t, events(next)).address})
-		alice := z.addUser("alice@shop.example")
-		client := z.client(func(tr *http.Transport) { tr.ForceAttemptHTTP2 = protocol == "HTTP/2.0" })
-		if got := z.do(call{path: "/events", client: client}); got.Status != 401 {
-			t.Errorf("without credential: %d", got.Status)
-		}
-		token := z.loginWith(client, alice)
-		req, id := z.request(call{path: "/events", bearer: token})
-		res, err := client.Do(req)
-		if err != nil || res.StatusCode != 200 {
-			t.Fatalf("%s: %v %v", protocol, res, err)
-		}
-		defer res.Body.Close()
-		lines := bufio.NewScanner(res.Body)
-		read := func() string {
-			for lines.Scan() {
-				if lines.Text() != "" {
-					return lines.Text()
-				}
-			}
-			return ""
-		}
-		for i := range 4 {
-			want := "data: first"
-			if i > 0 {
-				want = fmt.Sprint("data: event ", i)
-				next <- strings.TrimPrefix(want, "data: ")
-			}
-			if got := read(); got != want { // with the next one not sent yet
-				t.Fatalf("%s: event %d is %q, want %q", protocol, i, got, want)
+		attempts(t, func(a *attempt) { streamBy(a, protocol) })
+	}
+}
+
+func streamBy(t *attempt, protocol string) {
+	next := make(chan string)
+	defer close(next)
+	z := startZone(t, streamMap, map[string]string{"plain": startUpstream(t, events(next)).address})
+	defer t.strained(z)
+	alice := z.addUser("alice@shop.example")
+	client := z.client(func(tr *http.Transport) { tr.ForceAttemptHTTP2 = protocol == "HTTP/2.0" })
+	if got := z.do(call{path: "/events", client: client}); got.Status != 401 {
+		t.Errorf("without credential: %d", got.Status)
+	}
+	token := z.loginWith(client, alice)
+	res := z.stream(client, "/events", token)
+	id := res.Request.Header.Get("X-Correlation-Id")
+	lines := bufio.NewScanner(res.Body)
+	read := func() string {
+		for lines.Scan() {
+			if lines.Text() != "" {
+				return lines.Text()
 			}
 		}
-		open := z.of(id)
-		if len(open) != 1 || open[0].Status != 200 || open[0].Principal != alice.ID {
-			t.Errorf("%s: while it streams the records are %+v", protocol, open)
+		return ""
+	}
+	for i := range 4 {
+		want := "data: first"
+		if i > 0 {
+			want = fmt.Sprint("data: event ", i)
+			next <- strings.TrimPrefix(want, "data: ")
 		}
-		if got := z.do(call{method: "POST", path: "/auth/logout", bearer: token, client: client}); got.Status != 204 {
-			t.Fatalf("logout: %d", got.Status)
+		if got := read(); got != want { // with the next one not sent yet
+			t.Fatalf("%s: event %d is %q, want %q", protocol, i, got, want)
 		}
-		began := time.Now()
-		if rest := read(); rest != "" {
-			t.Errorf("%s: after the logout: %q", protocol, rest)
-		}
-		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("%s: the stream outlived its session by %v", protocol, took)
-		}
-		until(t, "the end is on record", func() bool { return len(z.of(id)) == 2 })
-		if end := z.of(id)[1]; end.Reason != "auth.revoked" {
-			t.Errorf("%s: the end is recorded as %+v", protocol, end)
-		}
+	}
+	open := z.of(id)
+	if len(open) != 1 || open[0].Status != 200 || open[0].Principal != alice.ID {
+		t.Errorf("%s: while it streams the records are %+v", protocol, open)
+	}
+	if got := z.do(call{method: "POST", path: "/auth/logout", bearer: token, client: client}); got.Status != 204 {
+		t.Fatalf("logout: %d", got.Status)
+	}
+	if rest := read(); rest != "" || isTimeout(lines.Err()) {
+		t.Errorf("%s: after the logout: %q %v", protocol, rest, lines.Err())
+	}
+	until(t, "the end is on record", func() bool { return len(z.of(id)) == 2 })
+	if end := z.of(id)[1]; end.Reason != "auth.revoked" {
+		t.Errorf("%s: the end is recorded as %+v", protocol, end)
 	}
 }
 

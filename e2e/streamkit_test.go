@@ -141,14 +141,15 @@ func (d *doors) serveKept() {
 type callee struct {
 	mu    sync.Mutex
 	seen  []metadata.MD                   // guarded by mu
-	ended chan error                      // how each call of Bidi, Client and Hang ended
+	ended chan error                      // how each call of Bidi and Client ended
+	hung  chan error                      // and of Hang
 	begun chan struct{}                   // calls of Hang and Wait
 	let   chan struct{}                   // what calls of Wait wait for
 	call  func(ctx context.Context) error // what Call does
 }
 
 func newCallee() *callee {
-	return &callee{ended: make(chan error, 64), begun: make(chan struct{}, 64), let: make(chan struct{})}
+	return &callee{ended: make(chan error, 64), hung: make(chan error, 64), begun: make(chan struct{}, 64), let: make(chan struct{})}
 }
 
 func (s *callee) handle(_ any, stream grpc.ServerStream) error {
@@ -208,7 +209,7 @@ func (s *callee) handle(_ any, stream grpc.ServerStream) error {
 	case "Hang": // as a unary call that takes its time
 		s.begun <- struct{}{}
 		<-stream.Context().Done()
-		s.ended <- stream.Context().Err()
+		s.hung <- stream.Context().Err()
 		return stream.Context().Err()
 	case "Wait": // as one that ends by itself
 		s.begun <- struct{}{}

@@ -231,7 +231,12 @@ func (d *doors) in(c *chat, path, session string, do func(r *http.Request) error
 // the request, and with the map; the twins live on.
 func TestSocketsOfServicesEnd(t *testing.T) {
 	t.Parallel()
+	attempts(t, endSockets)
+}
+
+func endSockets(t *attempt) {
 	d := startStreamDoors(t)
+	defer t.strained(d.zoned)
 	session, others := d.login(d.addUser("alice@shop.example")), d.login(d.addUser("bob@shop.example"))
 	all := func(session string) (list []opened) {
 		for path, s := range map[string]*chat{"/kept/relay": d.sock, "/sock/relay": d.keptSock} {
@@ -245,9 +250,9 @@ func TestSocketsOfServicesEnd(t *testing.T) {
 	if got := d.do(call{method: "POST", path: "/auth/logout", bearer: session}); got.Status != 204 {
 		t.Fatalf("logout: %d", got.Status)
 	}
-	d.allEnd(mine, soon)
+	d.allEnd(mine)
 	for _, s := range mine {
-		until(t, "the end of "+s.what+" is on record", func() bool { r := d.of(s.id); return len(r) == 2 && r[1].Reason == "auth.revoked" })
+		d.endsOnRecord(s, "auth.revoked")
 	}
 	twin.echo(t, "still here")
 	_ = twin.Close()
@@ -266,6 +271,6 @@ func TestSocketsOfServicesEnd(t *testing.T) {
 	// The map takes the calls; the streams from outside live on.
 	theirs, direct := all(others), d.chats("/kept/chat", others)
 	d.rewrite(strings.NewReplacer("GET /kept/chat, ", "", "GET /sock/chat, ", "").Replace(d.text))
-	d.allEnd(theirs, 2*soon)
+	d.allEnd(theirs)
 	direct.echo(t, "still here")
 }

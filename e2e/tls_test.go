@@ -15,9 +15,9 @@ const doorsMap = `
 zone: shop.example
 journal: {size: 64MiB}
 listeners:
-  public: {address: "@public@", hosts: [shop.example, api.shop.example, localhost]}
-  partner: {address: "@partner@", hosts: [partners.shop.example], client_ca: partners.pem}
-  plainpartner: {address: "@plainpartner@", hosts: [partners.shop.example, 127.0.0.1]}
+  public: {address: "@public@", hosts: [shop.example, api.shop.example, localhost], limits: {header_time: 1min}}
+  partner: {address: "@partner@", hosts: [partners.shop.example], client_ca: partners.pem, limits: {header_time: 1min}}
+  plainpartner: {address: "@plainpartner@", hosts: [partners.shop.example, 127.0.0.1], limits: {header_time: 1min}}
   admin: {address: "@admin@"}
 services:
   plain:

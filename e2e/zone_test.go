@@ -25,7 +25,7 @@ const head = `
 zone: shop.example
 journal: {size: 64MiB}
 listeners:
-  public: {address: "@public@"}
+  public: {address: "@public@", limits: {header_time: 1min}}
   admin: {address: "@admin@"}
   control: {address: "@control@"}
 `
@@ -112,7 +112,7 @@ func (z *zoned) in(t testing.TB) *zoned {
 func (z *zoned) write(name, text string) string {
 	z.t.Helper()
 	path := filepath.Join(z.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := replaceFile(path, text); err != nil {
 		z.t.Fatal(err)
 	}
 	if z.pair != nil && name == "zone.yaml" {
@@ -156,10 +156,14 @@ func (z *zoned) serve() {
 	})
 }
 
+// hurried is what serve says when an engine took longer than a start waits for it.
+var hurried = regexp.MustCompile(`store unavailable|kv: .*unavailable|context deadline exceeded`)
+
 // start starts the zone and waits until `sallyport status` says that it is ready.
 func (z *zoned) start() {
 	z.t.Helper()
 	z.launch()
+	again := 0
 	for deadline := time.Now().Add(patience); ; {
 		if z.ready() {
 			z.served = true
@@ -169,6 +173,11 @@ func (z *zoned) start() {
 		case <-z.exited:
 			if !z.served && strings.Contains(z.stderr.String(), "address already in use") {
 				z.settle() // somebody else on this machine was quicker
+				z.launch()
+				continue
+			}
+			if again < 20 && strings.Contains(z.text, storeKey) && hurried.MatchString(z.stderr.String()) {
+				again++ // the engine is there, and busy
 				z.launch()
 				continue
 			}

@@ -34,7 +34,7 @@ func (g *Guard) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
 	if done == nil { // a refresh may have ended since the look above
 		return g.book.Load().keys.Key(ctx, kid)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	ctx, cancel := context.WithTimeout(ctx, max(askPatience, g.patience))
 	defer cancel()
 	select {
 	case <-done:

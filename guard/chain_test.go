@@ -84,8 +84,10 @@ func (w *world) control() string {
 		w.t.Fatal(err)
 	}
 	cfg := svid.ControlTLS(w.ca.Source(w.t, "control", w.clock), func(svid.Peer) error { return nil })
-	srv := &http.Server{Handler: mux, ConnContext: svid.ConnContext, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
-	go func() { _ = srv.Serve(svid.NewConns(w.clock).Listener(l, cfg)) }()
+	srv := &http.Server{Handler: mux, ConnContext: svid.ConnContext, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	conns := svid.NewConns(w.clock)
+	conns.Patience = patience
+	go func() { _ = srv.Serve(conns.Listener(l, cfg)) }()
 	w.t.Cleanup(func() { _ = srv.Close() })
 	return "https://" + l.Addr().String()
 }
@@ -93,7 +95,7 @@ func (w *world) control() string {
 // joined returns a ready guard that asks a control over TLS.
 func (w *world) joined(service, control string, source *svid.Source) *Guard {
 	w.t.Helper()
-	ctx := standin.With(w.t.Context(), standin.Parts{Source: source})
+	ctx := standin.With(w.t.Context(), standin.Parts{Source: source, Patience: patience})
 	g, err := New(ctx, Config{Service: service, Control: control, Clock: w.clock, Log: slog.New(slog.DiscardHandler), Spool: w.t.TempDir()})
 	if err == nil {
 		err = g.Wait(w.t.Context())
@@ -181,15 +183,23 @@ func TestCalleeMustBeItself(t *testing.T) {
 	var seen atomic.Int32
 	orders := w.guard("orders", nil)
 	ctx := withInbound(t.Context(), &inbound{token: w.token("u1"), correlationID: correlation, client: nobody})
+	answering := svid.NewSource(nil)
+	conns := svid.NewConns(nil)
+	conns.Patience = patience
+	srv := &http.Server{ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) })}
+	go func() {
+		_ = srv.Serve(conns.Listener(w.listeners["catalog"], svid.ServerTLS(answering, func(svid.Peer) error { return nil })))
+	}()
+	t.Cleanup(func() { _ = srv.Close() })
 	for _, tt := range []struct {
 		answers string
 		ok      bool
 	}{{"catalog", true}, {"nosy", false}, {"gateway", false}} {
-		l := w.listeners["catalog"]
-		srv := &http.Server{ReadHeaderTimeout: time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) })}
-		go func() {
-			_ = srv.Serve(svid.NewConns(nil).Listener(l, svid.ServerTLS(w.ca.Source(t, tt.answers, time.Now), func(svid.Peer) error { return nil })))
-		}()
+		identity, err := w.ca.Source(t, tt.answers, time.Now).Current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		answering.Set(identity)
 		before := seen.Load()
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://catalog/products", http.NoBody)
 		if err != nil {
@@ -202,14 +212,7 @@ func TestCalleeMustBeItself(t *testing.T) {
 		if (err == nil) != tt.ok || seen.Load() > before != tt.ok {
 			t.Errorf("%s answers: %v, saw %d requests; want ok %v", tt.answers, err, seen.Load()-before, tt.ok)
 		}
-		_ = srv.Close()
 		orders.client.CloseIdleConnections()
-		again, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.listeners["catalog"] = again
-		t.Cleanup(func() { _ = again.Close() })
 	}
 }
 
@@ -287,7 +290,7 @@ func TestSniffing(t *testing.T) {
 		wire := &recorded{Listener: w.listeners["orders"]}
 		answer := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
 		if tt.seen {
-			srv := &http.Server{Handler: answer, ReadHeaderTimeout: time.Second}
+			srv := &http.Server{Handler: answer, ReadHeaderTimeout: time.Minute}
 			go func() { _ = srv.Serve(wire) }()
 			t.Cleanup(func() { _ = srv.Close() })
 		} else {

@@ -190,7 +190,7 @@ func TestClientDoesNotFollow(t *testing.T) {
 // TestClientDials: the next instance when one takes no connection, over TCP and unix sockets.
 func TestClientDials(t *testing.T) {
 	serve := func(l net.Listener) {
-		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, l.Addr().Network()) }), ReadHeaderTimeout: time.Second}
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, l.Addr().Network()) }), ReadHeaderTimeout: time.Minute}
 		go func() { _ = srv.Serve(l) }()
 		t.Cleanup(func() { _ = srv.Close() })
 	}

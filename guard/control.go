@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"sallyport.dev/guard/internal/standin"
 	"sallyport.dev/internal/svid"
 	"sallyport.dev/internal/token"
 )
@@ -35,17 +36,21 @@ type control struct {
 	source *svid.Source
 	conns  *svid.Conns
 
+	patience time.Duration // see standin.Parts
+
 	mu   sync.Mutex
 	wire http.RoundTripper // guarded by mu; nil: no identity yet, so it is not known which zone's control to ask
 }
 
 // newControl returns the client of control. A wire that is given takes the place
 // of mutual TLS.
-func newControl(cfg Config, source *svid.Source, wire http.RoundTripper) *control {
-	return &control{
+func newControl(cfg Config, parts standin.Parts) *control {
+	c := &control{
 		base: cfg.Control, path: "/v1/services/" + url.PathEscape(cfg.Service),
-		source: source, conns: svid.NewConns(cfg.Clock), wire: wire,
+		source: parts.Source, conns: svid.NewConns(cfg.Clock), wire: parts.Control, patience: parts.Patience,
 	}
+	c.conns.Patience = parts.Patience
+	return c
 }
 
 // answer is what control said to one question.
@@ -100,7 +105,7 @@ func (c *control) ask(ctx context.Context, method, path string, limit int64, h h
 	if err != nil {
 		return answer{}, err
 	}
-	patience := fetchTimeout
+	patience := max(fetchTimeout, c.patience)
 	if h.Get("Prefer") != "" {
 		patience += pollWait
 	}
@@ -153,9 +158,9 @@ func (c *control) connect() (http.RoundTripper, error) {
 		return nil, err
 	}
 	c.wire = svid.NewTransport(c.source, want, c.conns, &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    2 * time.Second,
-		ResponseHeaderTimeout:  pollWait + fetchTimeout,
+		DialContext:            (&net.Dialer{Timeout: max(2*time.Second, c.patience)}).DialContext,
+		TLSHandshakeTimeout:    max(2*time.Second, c.patience),
+		ResponseHeaderTimeout:  pollWait + max(fetchTimeout, c.patience),
 		MaxResponseHeaderBytes: 32 << 10,
 		MaxConnsPerHost:        4, // one waits for the map to change
 		MaxIdleConnsPerHost:    2,

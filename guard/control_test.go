@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/guard/internal/standin"
 	"sallyport.dev/guard/internal/testca"
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/svid"
@@ -25,7 +26,7 @@ func newTLSControl(t *testing.T, own *svid.Source, h http.Handler, change func(*
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return "https://" + l.Addr().String()
@@ -72,7 +73,7 @@ func TestControlOverTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctl := newControl(cfg, tt.own, nil)
+		ctl := newControl(cfg, standin.Parts{Source: tt.own, Patience: patience})
 		keys, err := ctl.keys(t.Context())
 		if tt.want == "" {
 			a, sliceErr := ctl.slice(t.Context(), "", 0)
@@ -97,7 +98,7 @@ func TestControlAnswersBadly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctl := newControl(cfg, ca.Source(t, "orders", time.Now), nil)
+	ctl := newControl(cfg, standin.Parts{Source: ca.Source(t, "orders", time.Now), Patience: patience})
 	defer ctl.close()
 	for _, tt := range []struct {
 		status int

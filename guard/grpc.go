@@ -86,7 +86,7 @@ func (c *GRPC) take(name string) context.Context {
 // serve takes the connections of Dial until the guard's own context ends.
 func (c *GRPC) serve() {
 	srv := &http.Server{
-		Handler: http.HandlerFunc(c.forward), Protocols: new(http.Protocols), ReadHeaderTimeout: headerTime, MaxHeaderBytes: maxHeader,
+		Handler: http.HandlerFunc(c.forward), Protocols: new(http.Protocols), ReadHeaderTimeout: max(headerTime, c.g.patience), MaxHeaderBytes: maxHeader,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 1024},
 		ErrorLog: log.New(io.Discard, "", 0), // it is between two parts of one process
 	}

@@ -43,7 +43,8 @@ type Guard struct {
 	streams    streams
 	sockets    sockets
 
-	settle     time.Time // signatures that are made from then on are taken
+	patience   time.Duration // see standin.Parts
+	settle     time.Time     // signatures that are made from then on are taken
 	spool      *httpsig.Spool
 	signatures *httpsig.Verifier
 	own        ownToken
@@ -76,7 +77,7 @@ func New(ctx context.Context, cfg Config) (*Guard, error) {
 		cfg:     cfg,
 		settle:  settle,
 		source:  parts.Source,
-		control: newControl(cfg, parts.Source, parts.Control),
+		control: newControl(cfg, parts),
 		first:   make(chan struct{}),
 		ended:   ctx.Done(),
 		asks:    asks{wake: make(chan struct{}, 1)},
@@ -85,9 +86,12 @@ func New(ctx context.Context, cfg Config) (*Guard, error) {
 		callees: svid.NewConns(cfg.Clock),
 		places:  standardPlaces(),
 
+		patience: parts.Patience,
+
 		turnedAway: &sparse{log: cfg.Log, clock: time.Now},
 	}
 	g.callers.Admit = g.admit
+	g.callers.Patience, g.callees.Patience = parts.Patience, parts.Patience
 	g.inner = g.innerTLS()
 	if g.spool, err = httpsig.NewSpool(cfg.Spool, spoolBudget); err != nil {
 		return nil, fmt.Errorf("guard: %w", err)

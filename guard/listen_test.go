@@ -35,7 +35,7 @@ func TestListenAndServe(t *testing.T) {
 			select {
 			case err := <-served:
 				t.Fatal(err)
-			default:
+			case <-time.After(5 * time.Millisecond):
 			}
 		}
 	}

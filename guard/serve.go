@@ -63,7 +63,7 @@ func (g *Guard) Serve(ctx context.Context, l net.Listener, handler http.Handler)
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), servingKey{}, run)
 		},
-		ReadHeaderTimeout: headerTime,
+		ReadHeaderTimeout: max(headerTime, g.patience),
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: idleTime, WriteByteTimeout: writeStall},

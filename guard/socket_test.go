@@ -67,11 +67,11 @@ func (f *far) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // pairOfGuards returns front, and orders as it serves.
-func pairOfGuards(t *testing.T, change func(*Config)) (*world, *Guard, *far) {
+func pairOfGuards(t *testing.T) (*world, *Guard, *far) {
 	clock := &handClock{now: time.Now()}
 	w := newWorld(t, socketShop, clock.Now)
 	f := &far{heads: make(chan *http.Request, 64), ended: make(chan error, 64)}
-	orders, front := w.guard("orders", nil), w.guard("front", change)
+	orders, front := w.guard("orders", nil), w.guard("front", nil)
 	w.open(orders, f)
 	clock.set(clock.Now().Add(2 * time.Second)) // signatures of the first second are none
 	return w, front, f
@@ -146,7 +146,7 @@ func (e *end) echo(text string) {
 // TestSocket: a WebSocket of another service, whatever the proof of the handshake,
 // moves what is said in both directions and can end in one.
 func TestSocket(t *testing.T) {
-	w, front, far := pairOfGuards(t, nil)
+	w, front, far := pairOfGuards(t)
 	for _, path := range []string{"/mac", "/signed", "/bare"} {
 		e := connect(w.inHand(t.Context()), t, front, path)
 		h := (<-far.heads)
@@ -186,9 +186,10 @@ func TestSocket(t *testing.T) {
 // TestSocketHasItsConnection: no handshake goes over a connection that another
 // request used, nor any request over that of a handshake, whatever was answered.
 func TestSocketHasItsConnection(t *testing.T) {
-	w, front, far := pairOfGuards(t, nil)
+	w, front, far := pairOfGuards(t)
 	ctx, used := w.inHand(t.Context()), map[string]string{}
-	for range 3 {
+	rounds, shared := 0, false // plain calls share a connection, unless net/http was late to put it back
+	for ; rounds < 3 || !shared && rounds < 100; rounds++ {
 		for _, path := range []string{"/plain", "/mac", "/refusing"} {
 			res, err := handshake(ctx, front, path)
 			if err != nil {
@@ -205,6 +206,8 @@ func TestSocketHasItsConnection(t *testing.T) {
 			r := <-far.heads
 			if other, again := used[r.RemoteAddr]; again && (path != "/plain" || other != "/plain") {
 				t.Errorf("%s came over the connection of %s", path, other)
+			} else if again {
+				shared = true
 			}
 			used[r.RemoteAddr] = path
 			if path == "/mac" {
@@ -212,15 +215,21 @@ func TestSocketHasItsConnection(t *testing.T) {
 			}
 		}
 	}
-	if len(used) != 7 {
-		t.Errorf("%d connections, want one of the plain calls and six of handshakes: %v", len(used), used)
+	handshakes := 0
+	for _, path := range used {
+		if path != "/plain" {
+			handshakes++
+		}
+	}
+	if handshakes != 2*rounds || !shared {
+		t.Errorf("%d connections of handshakes in %d rounds, want two in each; plain calls share one: %v", handshakes, rounds, shared)
 	}
 }
 
 // TestSocketRefused: what is not allowed leaves no handshake, or is refused by the
 // callee, whose answer is passed on whole.
 func TestSocketRefused(t *testing.T) {
-	w, front, far := pairOfGuards(t, nil)
+	w, front, far := pairOfGuards(t)
 	ctx := w.inHand(t.Context())
 	for _, tt := range []struct {
 		name, path string
@@ -291,7 +300,7 @@ func TestSocketRefused(t *testing.T) {
 
 // TestOtherUpgrades: nothing but the handshake of a WebSocket leaves as an upgrade.
 func TestOtherUpgrades(t *testing.T) {
-	w, front, far := pairOfGuards(t, nil)
+	w, front, far := pairOfGuards(t)
 	for name, change := range map[string]func(*http.Request){
 		"h2c":         func(r *http.Request) { r.Header.Set("Upgrade", "h2c") },
 		"two":         func(r *http.Request) { r.Header.Add("Upgrade", "h2c") },

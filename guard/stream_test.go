@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -39,10 +40,10 @@ func switching(w http.ResponseWriter, _ *http.Request) {
 	}()
 }
 
-func newStreamWorld(t *testing.T, change func(*Config)) (*world, string) {
+func newStreamWorld(t *testing.T) (*world, string) {
 	w := newWorld(t, streamShop, time.Now)
 	open(w.zone)
-	return w, w.open(w.guard("orders", change), http.HandlerFunc(switching))
+	return w, w.open(w.guard("orders", nil), http.HandlerFunc(switching))
 }
 
 // open lets the streams of a map in that says they are not enforced.
@@ -57,7 +58,16 @@ func open(z *zone.Zone) {
 // upgrade opens a tunnel as the gateway and says something in it.
 func (w *world) upgrade(address, path string) *line {
 	w.t.Helper()
-	l := w.dial(address, w.ca.Source(w.t, "gateway", time.Now))
+	raw, err := (&net.Dialer{}).DialContext(w.t.Context(), "tcp", address)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.upgradeOver(raw, path)
+}
+
+func (w *world) upgradeOver(raw net.Conn, path string) *line {
+	w.t.Helper()
+	l := w.over(raw, w.ca.Source(w.t, "gateway", time.Now))
 	r := message(w.t, "GET", path, w.token("u1"), "")
 	r.Header.Del("Content-Digest")
 	l.prove(r, httpsig.MAC)
@@ -91,7 +101,7 @@ func (l *line) echo(text string) {
 // TestStreamEndsWithItsRoute: a map without its route ends a stream that the
 // gateway opened, and no other.
 func TestStreamEndsWithItsRoute(t *testing.T) {
-	w, address := newStreamWorld(t, nil)
+	w, address := newStreamWorld(t)
 	lost, kept := w.upgrade(address, "/ws"), w.upgrade(address, "/kept")
 	lost.echo("one")
 	less := w.parse(`
@@ -162,16 +172,26 @@ services:
 }
 
 func TestSilentStreamIsEnded(t *testing.T) {
-	w, address := newStreamWorld(t, func(c *Config) { c.StreamIdle = 50 * time.Millisecond })
-	l := w.upgrade(address, "/ws")
-	if _, err := l.in.ReadByte(); err == nil {
-		t.Error("a stream that says nothing goes on")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, strings.Replace(streamShop, "@orders", "127.0.0.1:9002", 1), time.Now)
+		open(w.zone)
+		p := newPipes()
+		w.serve(w.guard("orders", nil), p, http.HandlerFunc(switching))
+		l := w.upgradeOver(p.dial(), "/ws")
+		for _, pause := range []time.Duration{streamIdle * 2 / 5, streamIdle - time.Second} {
+			time.Sleep(pause)
+			l.echo("still here")
+		}
+		last := time.Now()
+		if _, err := l.in.ReadByte(); err == nil || time.Since(last) != streamIdle {
+			t.Errorf("a stream that says nothing: %v after %s", err, time.Since(last))
+		}
+	})
 }
 
 // TestNoHijackElsewhere: what is no stream keeps its connection.
 func TestNoHijackElsewhere(t *testing.T) {
-	w, address := newStreamWorld(t, nil)
+	w, address := newStreamWorld(t)
 	l := w.dial(address, w.ca.Source(t, "gateway", time.Now))
 	if got := l.send(bytesOf(t, l.prove(message(t, "GET", "/mac", w.token("u1"), ""), httpsig.MAC))); got != "418" {
 		t.Errorf("got %s, want 418: no Hijack", got)

@@ -69,7 +69,7 @@ func template(patience time.Duration, m manner) *http.Transport {
 // newPlainWire returns the wire to a service without an inner door, on this host.
 func newPlainWire(g *Guard, to *callee, m manner) *http.Transport {
 	t := template(g.cfg.CallTimeout, m)
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: hereOnly}
+	dialer := &net.Dialer{Timeout: max(dialTimeout, g.patience), Control: hereOnly}
 	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return to.dial(ctx, dialer) }
 	return t
 }
@@ -121,7 +121,7 @@ type generation struct {
 }
 
 func newInnerWire(g *Guard, to *callee, m manner) *innerWire {
-	dialer := &net.Dialer{Timeout: dialTimeout}
+	dialer := &net.Dialer{Timeout: max(dialTimeout, g.patience)}
 	return &innerWire{g: g, to: to, manner: m, connect: func(ctx context.Context) (net.Conn, error) { return to.dial(ctx, dialer) }}
 }
 

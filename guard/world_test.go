@@ -60,6 +60,9 @@ services:
       orders: [GET /inner]
 `
 
+// patience is against hanging alone: no verdict hangs on it.
+const patience = 2 * time.Minute
+
 const correlation = "4ff4a6a2-5e8e-4b62-9c27-3a2b8a9a5a10"
 
 // world is a zone with a CA, inside keys and a control in memory for each guard.
@@ -128,7 +131,11 @@ func (w *world) guard(service string, change func(*Config)) *Guard {
 	if change != nil {
 		change(&cfg)
 	}
-	ctx := standin.With(w.t.Context(), standin.Parts{Source: w.ca.Source(w.t, service, w.clock), Control: c})
+	parts := standin.Parts{Source: w.ca.Source(w.t, service, w.clock), Control: c}
+	if len(w.listeners) > 0 { // real connections, in real time
+		parts.Patience = patience
+	}
+	ctx := standin.With(w.t.Context(), parts)
 	g, err := New(ctx, cfg)
 	if err == nil {
 		err = g.Wait(w.t.Context())

@@ -37,6 +37,7 @@ async function resign(token) {
 }
 
 const server = o.cert ? https.createServer({ cert: pem(o.cert), key: pem(o.key) }) : http.createServer();
+server.keepAliveTimeout = 600_000; // who asks again never finds a connection that is just being closed
 await new Promise((done) => { server.listen(Number(o.port), '127.0.0.1', done); });
 const issuer = `${o.cert ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
 const provider = new Provider(issuer, {
@@ -45,7 +46,7 @@ const provider = new Provider(issuer, {
     ...(o['backchannel-logout'] && { backchannel_logout_uri: o['backchannel-logout'], backchannel_logout_session_required: true }) }],
   jwks: { keys: [jwk] }, cookies: { keys: ['study'] }, scopes: ['openid', 'offline_access', 'email', 'profile'],
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] }, pkce: { required: () => true },
-  fetch: (url, { dispatcher, ...init }) => fetch(url, init), // its own dispatcher refuses loopback
+  fetch: (url, { dispatcher, signal, ...init }) => fetch(url, init), // its own dispatcher refuses loopback, and waits for 2.5 s
   features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
   interactions: { url: (ctx, interaction) => `/auto/${interaction.uid}` },
   findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ ...account, sub, ...(how === 'unverified' && { email_verified: false }), ...(how === 'no-email' && { email: undefined }) }) }),

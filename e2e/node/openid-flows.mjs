@@ -3,7 +3,7 @@ import * as client from 'openid-client';
 import * as jose from 'jose';
 import { active, alice, as, asked, begin, config, keys, login, person, post, redeem, visit, zone } from './relying.mjs';
 import { hold, stops } from './accounts.mjs';
-import { refused, run, world } from './suite.mjs';
+import { refused, run, soon, world } from './suite.mjs';
 
 const device = 'urn:ietf:params:oauth:grant-type:device_code';
 const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -44,10 +44,19 @@ await run({
     return { rotated: next.refresh_token !== tokens.refresh_token, access: next.access_token !== tokens.access_token, visit: await visit('/mine', next.access_token), less: less.scope,
       write: await visit('/mine', less.access_token, { method: 'POST' }), written: await visit('/mine', next.access_token, { method: 'POST' }) };
   },
-  async overlap() {
-    const [web, tokens] = [await config('web'), await login('web', 'openid')];
-    const [a, b] = [await client.refreshTokenGrant(web, tokens.refresh_token), await client.refreshTokenGrant(web, tokens.refresh_token)];
-    const all = await Promise.all(Array.from({ length: 8 }, () => client.refreshTokenGrant(web, a.refresh_token)));
+  async overlap() { // of 10 s
+    const web = await config('web');
+    const { a, b, all } = await soon(20_000, async () => {
+      const tokens = await login('web', 'openid');
+      const began = performance.now();
+      try {
+        const [a, b] = [await client.refreshTokenGrant(web, tokens.refresh_token), await client.refreshTokenGrant(web, tokens.refresh_token)];
+        return { a, b, all: await Promise.all(Array.from({ length: 8 }, () => client.refreshTokenGrant(web, a.refresh_token))) };
+      } catch (err) {
+        if (performance.now() - began < 10_000) throw err;
+        return {};
+      }
+    });
     return { same: a.refresh_token === b.refresh_token, access: a.access_token !== b.access_token, children: new Set(all.map((t) => t.refresh_token)).size, alive: await active('web', all[7].access_token) };
   },
   async reuse() {
@@ -106,16 +115,21 @@ await run({
   },
   async device() {
     const tv = await config('tv');
-    const [slow, d] = [await client.initiateDeviceAuthorization(tv, { scope: 'openid things.read' }), await client.initiateDeviceAuthorization(tv, { scope: 'openid things.read' })];
+    const start = () => client.initiateDeviceAuthorization(tv, { scope: 'openid things.read' });
     const poll = (code) => refused(client.genericGrantRequest(tv, device, { device_code: code }));
-    const waits = [await poll(slow.device_code), await poll(slow.device_code)];
-    const browser = person();
-    await refused(browser.walk(new URL(d.verification_uri), undefined, { fields: { user_code: d.user_code } })); // ends at the page that says so
-    const tokens = await client.pollDeviceAuthorizationGrant(tv, { ...d, interval: 0 });
+    const waits = await soon(4000, async () => { const slow = await start(); return [await poll(slow.device_code), await poll(slow.device_code)]; }); // too often within 4 s
+    let [browser, d, tokens, twice, took] = [];
+    for (let tries = 0; tries < 20 && !(took < 2000); tries++) {
+      [browser, d] = [person(), await start()];
+      await refused(browser.walk(new URL(d.verification_uri), undefined, { fields: { user_code: d.user_code } })); // ends at the page that says so
+      const began = performance.now();
+      [tokens, twice] = [await client.pollDeviceAuthorizationGrant(tv, { ...d, interval: 0 }), await poll(d.device_code)];
+      took = performance.now() - began;
+    }
     const no = await client.initiateDeviceAuthorization(tv, { scope: 'openid' });
     await refused(browser.walk(new URL(no.verification_uri), undefined, { fields: { user_code: no.user_code, decision: 'deny' } }));
     return { waits, complete: 'verification_uri_complete' in d, uri: d.verification_uri === `${world.issuer}/oauth/device`, code: d.user_code.length, expires: d.expires_in, pages: browser.pages, visit: await visit('/mine', tokens.access_token),
-      twice: await poll(d.device_code), denied: await poll(no.device_code), unknown: await poll('x'.repeat(43)) };
+      twice, denied: await poll(no.device_code), unknown: await poll('x'.repeat(43)) };
   },
   async 'token exchange'() {
     const [desk, tokens] = [await config('desk'), await login('web', 'openid things.read things.write')];

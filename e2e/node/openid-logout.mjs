@@ -11,7 +11,8 @@ const waiting = new Map();
 const receiver = http.createServer(async (req, res) => {
   const token = new URLSearchParams(Buffer.concat(await req.toArray()).toString()).get('logout_token');
   const { sid } = jose.decodeJwt(token);
-  told.set(sid, [...(told.get(sid) ?? []), { method: req.method, type: req.headers['content-type'], token }]);
+  const held = await jose.jwtVerify(token, keys, { typ: 'logout+jwt', issuer: world.issuer, audience: 'web', algorithms: ['ES256'], maxTokenAge: 120, requiredClaims: ['jti', 'iat', 'exp', 'sub', 'sid'] }).catch((wrong) => ({ wrong }));
+  told.set(sid, [...(told.get(sid) ?? []), { method: req.method, type: req.headers['content-type'], ...held }]);
   res.end();
   waiting.get(sid)?.();
 });
@@ -20,8 +21,8 @@ await new Promise((done) => { receiver.listen(Number(world.receiver.split(':')[1
 // tokenOf waits until the receiver was told that a session has ended.
 async function tokenOf(sid) {
   if (!told.has(sid)) await new Promise((done) => { waiting.set(sid, done); });
-  const [{ method, type, token }] = told.get(sid);
-  const { payload, protectedHeader } = await jose.jwtVerify(token, keys, { typ: 'logout+jwt', issuer: world.issuer, audience: 'web', algorithms: ['ES256'], maxTokenAge: 120, requiredClaims: ['jti', 'iat', 'exp', 'sub', 'sid'] });
+  const [{ method, type, wrong, payload, protectedHeader }] = told.get(sid);
+  if (wrong) throw wrong;
   return { method, type, events: Object.keys(payload.events), nonce: 'nonce' in payload, sub: payload.sub === world.user.id, alg: protectedHeader.alg };
 }
 

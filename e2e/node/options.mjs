@@ -1,6 +1,14 @@
 // Options of these programs: --name value, else NAME in the environment, else a default.
 import { parseArgs } from 'node:util';
 import { readFileSync } from 'node:fs';
+import net from 'node:net';
+
+// On a machine with much to do a connection takes as long as it takes: Node would try
+// the next address after 250 ms, and give up after 10 s.
+net.setDefaultAutoSelectFamilyAttemptTimeout(60_000);
+await fetch('data:,'); // which makes the dispatcher
+const dispatcher = Symbol.for('undici.globalDispatcher.1');
+globalThis[dispatcher] = new globalThis[dispatcher].constructor({ connect: { timeout: 120_000 } });
 
 export function options(defaults) {
   const spec = Object.fromEntries(Object.keys(defaults).map((k) => [k, { type: 'string' }]));

@@ -6,7 +6,7 @@ import { world } from './suite.mjs';
 
 export const zone = new URL(world.issuer);
 export const redirect = (id) => `https://${id}.example/cb`;
-export const keys = jose.createRemoteJWKSet(new URL('/.well-known/jwks.json', zone));
+export const keys = jose.createRemoteJWKSet(new URL('/.well-known/jwks.json', zone), { timeoutDuration: 120_000 });
 const signing = { key: await jose.importJWK(world.signer), kid: world.signer.kid };
 
 // auths are how the clients of the map show who they are.
@@ -18,7 +18,7 @@ export const auths = {
 
 const known = {};
 export function as(id, auth = auths[id]()) {
-  return client.discovery(zone, id, undefined, auth, { execute: [client.enableNonRepudiationChecks] });
+  return client.discovery(zone, id, undefined, auth, { execute: [client.enableNonRepudiationChecks], timeout: 120 });
 }
 export const config = async (id) => { known[id] ??= as(id); return known[id]; };
 

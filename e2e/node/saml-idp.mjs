@@ -11,6 +11,7 @@ let { how, user, last } = o; // last: the response before, which a replay sends
 
 samlify.setSchemaValidator({ validate: () => Promise.resolve('not checked') }); // the XSD validators want Java or libxml
 const server = http.createServer();
+server.keepAliveTimeout = 600_000; // who asks again never finds a connection that is just being closed
 await new Promise((done) => { server.listen(Number(o.port), '127.0.0.1', done); });
 const [base, post] = [`http://127.0.0.1:${server.address().port}`, 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST'];
 const settings = {

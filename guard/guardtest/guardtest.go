@@ -122,6 +122,9 @@ func newGuard(t testing.TB, z *zone.Zone, service string, options []Option) *Gua
 	return g
 }
 
+// patience is against hanging alone: the machine of a test may be slow.
+const patience = 2 * time.Minute
+
 func (g *Guard) start(options []Option) {
 	g.t.Helper()
 	for _, o := range options {
@@ -137,6 +140,8 @@ func (g *Guard) start(options []Option) {
 	parts := standin.Parts{
 		Source:  g.Identity(g.slice.Service),
 		Control: control{slice: slice, keys: g.key.public(g.t), token: func() []byte { return g.ownToken() }},
+
+		Patience: patience,
 	}
 	g.Guard, err = guard.New(standin.With(g.t.Context(), parts), guard.Config{
 		Service: g.slice.Service,
@@ -147,7 +152,7 @@ func (g *Guard) start(options []Option) {
 	if err != nil {
 		g.t.Fatalf("guardtest: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(g.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
 	defer cancel()
 	if err := g.Wait(ctx); err != nil {
 		g.t.Fatalf("guardtest: %v", err)

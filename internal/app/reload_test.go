@@ -2,11 +2,15 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,15 +55,27 @@ func withoutInner(t *testing.T) *zone.Zone {
 	return z
 }
 
+// ports counts the ports that this process has asked for.
+var ports atomic.Uint32
+
+// nextPort is one that no other call has got, here or, most likely, in a process beside.
+func nextPort() int { return int(20_000 + (uint32(os.Getpid())*97+ports.Add(1))%12_000) } // #nosec G115 -- small
+
 // free is an address of this host that nobody has.
+// It lies below the ports that systems give to connections and for port 0, so that
+// nobody else is given it meanwhile.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(nextPort())))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // TestReloadControl: control is opened by the first map that needs it, stays where
@@ -162,7 +178,7 @@ func TestChangedWhileStarting(t *testing.T) {
 		}
 	}()
 	<-ready
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // for another process's file there is no event
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) { // for another process's file there is no event
 		if _, body := r.ask("GET", "/v1/status", nil); !strings.Contains(body, z.Revision) {
 			return
 		}

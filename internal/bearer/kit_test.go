@@ -2,6 +2,7 @@ package bearer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -202,6 +203,7 @@ func newWorld(t testing.TB, cfg Config, providers ...zone.Provider) *world {
 	t.Helper()
 	w := &world{t: t, clock: &clock{}, log: &lines{}}
 	cfg.Providers, cfg.Clock = providers, w.clock.now
+	cfg.Timeout = cmp.Or(cfg.Timeout, time.Minute) // a slow machine decides nothing
 	cfg.Log = obs.NewLogger(w.log, slog.LevelDebug, false)
 	var err error
 	if w.Issuers, err = New(cfg); err != nil {

@@ -59,7 +59,8 @@ func newWorld(t *testing.T, c *clock, providers ...zone.Provider) *world {
 	}
 	w.cfg = Config{
 		Providers: providers, Base: base, DB: w.db, Root: w.root, Before: &Broker{key: testKey(t)}, Clock: c.now, Log: obs.NewLogger(w.log, slog.LevelDebug, false),
-		Secret: func(*zone.Secret) (string, error) { return brokertest.ClientSecret, nil },
+		Timeout: time.Minute, // a slow machine decides nothing
+		Secret:  func(*zone.Secret) (string, error) { return brokertest.ClientSecret, nil },
 	}
 	w.Broker = w.make(w.cfg)
 	return w

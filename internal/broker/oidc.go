@@ -45,10 +45,10 @@ func newOIDC(p zone.Provider, secret string, cfg *Config) (protocol, error) {
 	o := &oidcProvider{
 		Provider: p, secret: secret, redirect: callback(cfg.Base, p.Name, "callback"), client: client, clock: cfg.Clock,
 	}
-	o.discovery = &outward.Document[*discovered]{Fetch: o.discover, Clock: cfg.Clock, Refresh: discoveryTime, Keep: keepTime, Timeout: lookTime}
+	o.discovery = &outward.Document[*discovered]{Fetch: o.discover, Clock: cfg.Clock, Refresh: discoveryTime, Keep: keepTime, Timeout: max(lookTime, cfg.Timeout)}
 	o.keys = outward.NewKeys(outward.KeysConfig{
 		Algorithms: p.Algorithms, Fetch: o.fetchKeys, Clock: cfg.Clock, Log: cfg.Log.With(slog.String("provider", p.Name)),
-		Refresh: keysTime, Keep: keepTime, Timeout: lookTime,
+		Refresh: keysTime, Keep: keepTime, Timeout: max(lookTime, cfg.Timeout),
 	})
 	return o, nil
 }

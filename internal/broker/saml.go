@@ -61,7 +61,7 @@ func newSAML(p zone.Provider, cfg *Config, key *requestKey) (protocol, error) {
 	if s.client, err = outward.NewClient(p.Metadata, cfg.outward(p)); err != nil {
 		return nil, fmt.Errorf("metadata: %w", err)
 	}
-	s.metadata = &outward.Document[*peer]{Fetch: s.fetch, Clock: cfg.Clock, Refresh: discoveryTime, Keep: keepTime, Timeout: lookTime}
+	s.metadata = &outward.Document[*peer]{Fetch: s.fetch, Clock: cfg.Clock, Refresh: discoveryTime, Keep: keepTime, Timeout: max(lookTime, cfg.Timeout)}
 	return s, nil
 }
 

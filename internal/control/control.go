@@ -61,6 +61,8 @@ type Config struct {
 	Nonces   func(service string) kv.Values // makes the memory of what the replicas of a service have accepted
 	Clock    func() time.Time
 	Log      *slog.Logger
+
+	Patience time.Duration // of a handshake; this one may be zero: see svid.Conns
 }
 
 // Control is the listener of one zone.
@@ -84,6 +86,7 @@ type mapped struct {
 // New returns the control of a zone. It opens nothing.
 func New(cfg Config) *Control {
 	c := &Control{Config: cfg, conns: svid.NewConns(cfg.Clock), end: make(chan struct{})}
+	c.conns.Patience = cfg.Patience
 	c.Reload(cfg.Zone)
 	return c
 }

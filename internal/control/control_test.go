@@ -83,6 +83,16 @@ type bench struct {
 	server  *http.Server
 }
 
+// stoodStill are counters whose windows do not go on, however slow the requests come.
+type stoodStill struct {
+	kv.Counters
+	at time.Time
+}
+
+func (s stoodStill) Take(ctx context.Context, key string, rate zone.Rate, _ time.Time) (kv.Result, error) {
+	return s.Counters.Take(ctx, key, rate, s.at)
+}
+
 func open(t *testing.T) *bench {
 	t.Helper()
 	z, err := zone.Parse("zone.yaml", []byte(testMap))
@@ -113,14 +123,14 @@ func open(t *testing.T) *bench {
 	}
 	b.control = New(Config{
 		Zone: z, Source: b.source(svid.ControlName), CA: b.ca, ParseCSR: pki.ParseCSR, Tokens: b.joins, Minter: minter, Access: outside{}, Keys: ring,
-		Journal: b.journal, Counters: kv.NewMemory(time.Now, 1000), Nonces: func(string) kv.Values { return kv.NewMemory(time.Now, 1000) }, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Journal: b.journal, Counters: stoodStill{kv.NewMemory(time.Now, 1000), time.Now()}, Nonces: func(string) kv.Values { return kv.NewMemory(time.Now, 1000) }, Clock: time.Now, Log: slog.New(slog.DiscardHandler), Patience: 2 * time.Minute,
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.address = l.Addr().String()
-	b.server = &http.Server{Handler: b.control.Handler(), ConnContext: svid.ConnContext, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	b.server = &http.Server{Handler: b.control.Handler(), ConnContext: svid.ConnContext, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	b.server.RegisterOnShutdown(b.control.Release)
 	go func() { _ = b.server.Serve(b.control.Listener(l)) }()
 	t.Cleanup(func() { _ = b.server.Close(); _ = b.control.Close() })
@@ -168,7 +178,7 @@ func (b *bench) as(name string) *http.Client {
 	}
 	tr := &http.Transport{TLSClientConfig: cfg}
 	b.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: 2 * time.Minute}
 }
 
 type answer struct {

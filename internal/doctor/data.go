@@ -239,7 +239,7 @@ func (e *examination) leftOver(ctx context.Context, path string) {
 		e.fail(name, "mv "+path+" elsewhere", "%s is there and is no socket", path)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	ctx, cancel := context.WithTimeout(ctx, e.Host.dialTime())
 	defer cancel()
 	c, err := e.Host.Dial(ctx, "unix", path)
 	if err == nil {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -33,6 +34,8 @@ type Host struct {
 	Locked    func(path string) (bool, error) // whether another process holds flock(2) of a file
 	CPUs      func() int
 
+	DialTime time.Duration // bounds each connection that is tried; 0: 1 s
+
 	Listen  func(ctx context.Context, address string) (io.Closer, error)
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Resolve func(ctx context.Context, name string) ([]netip.Addr, error)
@@ -54,6 +57,9 @@ type Disk struct {
 	Inodes   uint64 // 0: the file system does not count them
 	Unused   uint64 // inodes
 }
+
+// dialTime is DialTime or its default.
+func (h Host) dialTime() time.Duration { return cmp.Or(h.DialTime, time.Second) }
 
 // maxProc bounds a file of /proc or /sys.
 const maxProc = 1 << 20

@@ -17,9 +17,6 @@ import (
 	"sallyport.dev/zone"
 )
 
-// dialTime bounds each connection that is tried.
-const dialTime = time.Second
-
 // port is an address that the zone listens on.
 type port struct {
 	name, address string
@@ -127,7 +124,7 @@ func (e *examination) answers(ctx context.Context, p port) {
 			address = actual // port 0 of the map is any
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
+	ctx, cancel := context.WithTimeout(ctx, 2*e.Host.dialTime())
 	defer cancel()
 	conn, err := e.Host.Dial(ctx, "tcp", dialable(address))
 	if err != nil {

@@ -69,7 +69,7 @@ func TestListenerOfARunningZone(t *testing.T) {
 			root := certificate(t, nil, now.Add(-3*day), now.Add(5*365*day))
 			p.write("data/ca.pem", root.cert, 0o644)
 			p.Running.Listeners = map[string]string{"public": door(t, c.make(t, root))}
-			p.Host.Dial = (&net.Dialer{}).DialContext
+			p.Host.Dial, p.Host.DialTime = (&net.Dialer{}).DialContext, time.Minute
 			if c.files {
 				p.Zone.Listeners[0].Certificate.Kind = zone.CertificateFiles
 			}
@@ -216,7 +216,7 @@ func TestSocketsAndLocks(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	p := newPatient(t)
 	p.Data = dir
-	p.Host.Dial = (&net.Dialer{}).DialContext
+	p.Host.Dial, p.Host.DialTime = (&net.Dialer{}).DialContext, time.Minute
 	path := filepath.Join(dir, adminName)
 	finding := func() Finding {
 		e := &examination{Config: p.Config}

@@ -54,7 +54,7 @@ func (e *examination) dialAll(ctx context.Context) map[string]error {
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			one, cancel := context.WithTimeout(ctx, dialTime)
+			one, cancel := context.WithTimeout(ctx, e.Host.dialTime())
 			defer cancel()
 			c, err := e.Host.Dial(one, u.Network, u.Address)
 			if err == nil {
@@ -98,7 +98,7 @@ func (e *examination) service(svc *zone.Service, results map[string]error) {
 		case err == nil:
 			up++
 		case len(down) < mostPerName:
-			down = append(down, fmt.Sprintf("%s (%s)", u.Address, dialError(err)))
+			down = append(down, fmt.Sprintf("%s (%s)", u.Address, e.dialError(err)))
 		}
 	}
 	if untried > 0 {
@@ -120,7 +120,7 @@ func (e *examination) service(svc *zone.Service, results map[string]error) {
 }
 
 // dialError says in a few words why a place takes no connection.
-func dialError(err error) string {
+func (e *examination) dialError(err error) string {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "refused"
@@ -129,7 +129,7 @@ func dialError(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return "no permission"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer in " + dialTime.String()
+		return "no answer in " + e.Host.dialTime().String()
 	}
 	return err.Error()
 }

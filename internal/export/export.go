@@ -168,18 +168,11 @@ func (x *Export) addFeed(target, signal string, all *counters, s sink) error {
 	return nil
 }
 
-// When Run is told to end, an attempt that is under way has grace to end by
-// itself (what was cut would leave twice), and then farewell bounds the last one.
-const (
-	grace    = 2 * time.Second
-	farewell = 3 * time.Second
-)
-
 // graceful is a context for one attempt, which lives a little longer than ctx.
-func graceful(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) {
-	attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+func graceful(ctx context.Context, p pace) (context.Context, context.CancelFunc) {
+	attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.attempt)
 	stop := context.AfterFunc(ctx, func() {
-		pause(attempt, grace)
+		pause(attempt, p.grace)
 		cancel()
 	})
 	return attempt, func() {

@@ -119,7 +119,7 @@ func (f *feed) drain(ctx context.Context, once bool) error {
 // deliver sends the batch until it is taken or refused, and moves the position.
 func (f *feed) deliver(ctx context.Context, once bool) error {
 	for f.sink.count() > 0 {
-		bounded, cancel := graceful(ctx, f.c.pace.attempt)
+		bounded, cancel := graceful(ctx, f.c.pace)
 		o := f.sink.send(bounded)
 		cancel()
 		if o.verdict != again {
@@ -199,14 +199,17 @@ func (f *feed) measure() {
 	f.counters.lag.Set(float64(end - min(f.sent, end)))
 }
 
+// step is how often leave looks whether the journal has synced its end.
+const step = 20 * time.Millisecond
+
 // leave sends what was written before the end. What cannot be sent now is sent
 // after the next start.
 func (f *feed) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.c.pace.farewell)
 	defer cancel()
 	end := f.c.Source.Head().Sequence
-	for range 50 { // a second: what is written now is synced within a tenth of it
-		if f.c.Source.Durable().Sequence >= end || !pause(ctx, 20*time.Millisecond) {
+	for left := f.c.pace.settled; left > 0; left -= step { // what is written now is synced within a tenth of a second
+		if f.c.Source.Durable().Sequence >= end || !pause(ctx, step) {
 			break
 		}
 	}

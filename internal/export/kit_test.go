@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -62,8 +64,19 @@ func record(i int) *journal.Record {
 
 func correlation(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
 
+// large is a record that no compression makes small, so that few of them fill a journal.
+func large(i int) *journal.Record {
+	r := record(i)
+	var noise [750]byte
+	_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(noise[:])
+	r.Principal = base64.StdEncoding.EncodeToString(noise[:])
+	return r
+}
+
 // write appends records and syncs them.
-func write(t testing.TB, j *journal.Journal, from, to int) {
+func write(t testing.TB, j *journal.Journal, from, to int) { writeEach(t, j, record, from, to) }
+
+func writeEach(t testing.TB, j *journal.Journal, record func(int) *journal.Record, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
 		put := j.Append
@@ -76,9 +89,13 @@ func write(t testing.TB, j *journal.Journal, from, to int) {
 	}
 }
 
-// quick is a pace for tests: they wait for what happens, not for the clock.
+// quick is a pace for tests: they wait for what happens, not for the clock. An
+// attempt that is cut comes twice, so the bounds leave room for a slow machine.
 func quick() pace {
-	return pace{first: time.Millisecond, most: 5 * time.Millisecond, told: 20 * time.Millisecond, attempt: 10 * time.Second}
+	return pace{
+		first: time.Millisecond, most: 5 * time.Millisecond, told: 20 * time.Millisecond,
+		attempt: time.Minute, grace: time.Minute, farewell: 2 * time.Minute, settled: time.Minute,
+	}
 }
 
 // bench is an exporter under test with what stands around it.
@@ -153,10 +170,10 @@ func has(labels []*dto.LabelPair, words []string) bool {
 // eventually waits until something holds, for as long as a slow machine may take.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	deadline, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for !holds() {
-		if !pause(deadline, time.Millisecond) {
+		if !pause(deadline, 10*time.Millisecond) {
 			t.Fatalf("never: %s", what)
 		}
 	}

@@ -36,7 +36,7 @@ func (m *meter) run(ctx context.Context) {
 	for pause(ctx, m.c.MetricsEvery) {
 		m.sample(ctx)
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.c.pace.farewell)
 	defer cancel()
 	m.sample(last)
 }
@@ -67,7 +67,7 @@ func (m *meter) sample(ctx context.Context) {
 
 // send sends one message, an ExportMetricsServiceRequest, once.
 func (m *meter) send(ctx context.Context, message proto.Message, points int64) {
-	ctx, cancel := graceful(ctx, m.c.pace.attempt)
+	ctx, cancel := graceful(ctx, m.c.pace)
 	defer cancel()
 	body, err := pack(message)
 	o := outcome{verdict: refused, err: err}

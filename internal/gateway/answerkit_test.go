@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sallyport.dev/internal/journal"
+	"sallyport.dev/internal/upstream"
 	"sallyport.dev/internal/upstream/upstreamtest"
 	"sallyport.dev/zone"
 )
@@ -91,7 +92,7 @@ func pipedGateway(t *testing.T, s *upstreamtest.Service, dial upstreamtest.Dial,
 	t.Helper()
 	return editedGateway(t, routes, func(c *Config) {
 		c.Zone.Services[0].Upstreams = []zone.Upstream{s.Upstream(), s.Upstream()} // the last one is never at fault
-		c.Upstream.Dial = dial
+		c.graces, c.Upstream = graces{}, upstream.Config{Dial: dial}               // fake time: the defaults
 	})
 }
 
@@ -99,6 +100,7 @@ func editedGateway(t *testing.T, routes []*zone.Route, edit ...func(*Config)) (*
 	t.Helper()
 	d := &door{t: t}
 	cfg := testConfig(d, testZone("", routes...))
+	unhurried(&cfg)
 	for _, e := range edit {
 		e(&cfg)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,9 +18,17 @@ import (
 )
 
 // clock is a clock that stands still until it is set.
-type clock struct{ offset atomic.Int64 }
+type clock struct {
+	begin  sync.Once
+	start  time.Time
+	offset atomic.Int64
+}
 
-func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.offset.Load())) }
+func (c *clock) now() time.Time {
+	c.begin.Do(func() { c.start = time.Now() })
+	return c.start.Add(time.Duration(c.offset.Load()))
+}
+
 func (c *clock) advance(d time.Duration) { c.offset.Add(int64(d)) }
 
 func userDoor(t *testing.T, edit ...func(*Config)) *door {
@@ -69,7 +78,7 @@ func TestPrincipalIsRemembered(t *testing.T) {
 func TestPrincipalNotBelievedPastItsSession(t *testing.T) {
 	var c clock
 	d := userDoor(t, func(cfg *Config) { cfg.Clock = c.now })
-	d.auth.until = time.Now().Add(10 * time.Second)
+	d.auth.until = c.now().Add(10 * time.Second)
 	h := d.client(false)
 	if got := d.do(h, "GET", "/me", "", "Authorization: Bearer "+aliceToken); got.status != 200 {
 		t.Fatalf("positive control: got %d", got.status)
@@ -90,7 +99,8 @@ func TestForget(t *testing.T) {
 		{"another credential", func(g *Gateway) { g.Forget(hashOf(rootToken)) }, 1},
 		{"another subject", func(g *Gateway) { g.ForgetSubject("root") }, 1},
 	} {
-		d := userDoor(t)
+		var stands clock // what is remembered does not grow old meanwhile
+		d := userDoor(t, func(cfg *Config) { cfg.Clock = stands.now })
 		h := d.client(false)
 		for range 2 {
 			if got := d.do(h, "GET", "/me", "", "Authorization: Bearer "+aliceToken); got.status != 200 {
@@ -360,7 +370,7 @@ func TestTokenOfAnotherIssuer(t *testing.T) {
 	d := userDoor(t, func(cfg *Config) { cfg.Clock = c.now })
 	token := aJWT[:len(aJWT)-1] + strings.Repeat("x", 4<<10) // larger than any credential of ours
 	d.auth.set(token, policy.Principal{Kind: policy.User, Subject: "sso:alice"})
-	d.auth.until = time.Now().Add(10 * time.Second)
+	d.auth.until = c.now().Add(10 * time.Second)
 	var seen atomic.Value
 	d.auth.before = func(c Credential) { seen.Store(c) }
 	h := d.client(false)

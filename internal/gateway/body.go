@@ -50,6 +50,7 @@ type body struct {
 	stream   bool                                          // HTTP/2: a deadline that passes ends the body, read or not
 	chunks   bool                                          // HTTP/1, in chunks
 	rate     int64                                         // bytes per second
+	grace    time.Duration                                 // bodyGrace
 	account  time.Duration
 	resting  bool  // the rest is being discarded
 	patient  bool  // neither size nor pace is bounded here: see unhurried
@@ -60,8 +61,8 @@ type body struct {
 	ended   atomic.Bool // io.EOF was seen: nothing of the body is left on the wire
 }
 
-func newBody(r *http.Request, w http.ResponseWriter, limits zone.Limits) *body {
-	b := &body{inner: r.Body, stream: r.ProtoMajor == 2, chunks: len(r.TransferEncoding) > 0, rate: max(1, limits.BodyRate), account: bodyGrace}
+func newBody(r *http.Request, w http.ResponseWriter, limits zone.Limits, grace time.Duration) *body {
+	b := &body{inner: r.Body, stream: r.ProtoMajor == 2, chunks: len(r.TransferEncoding) > 0, rate: max(1, limits.BodyRate), grace: grace, account: grace}
 	b.limit.Store(limits.Body)
 	b.deadline, _ = w.(interface{ SetReadDeadline(time.Time) error })
 	return b
@@ -134,7 +135,7 @@ func (b *body) readLocked(p []byte) (int, error) {
 	n, err := b.inner.Read(p)
 	if !b.patient {
 		b.account += time.Duration(float64(n)/float64(b.rate)*float64(time.Second)) - time.Since(began)
-		b.account = min(b.account, bodyGrace)
+		b.account = min(b.account, b.grace)
 	}
 	if b.stream && b.deadline != nil && !b.patient && err == nil {
 		_ = b.deadline.SetReadDeadline(time.Time{}) // likewise

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -117,9 +118,26 @@ type Config struct {
 	// Spool is the folder for bodies that are too large for memory, made if it is
 	// not there. Needed likewise; on a disk that may hold what clients send.
 	Spool string
+
+	graces graces // other than the default in tests alone
 }
 
 const defaultDrain = 10 * time.Second
+
+// graces are how long others may take where a map does not say it.
+type graces struct {
+	body   time.Duration // default bodyGrace
+	reader time.Duration // default readerGrace
+	vigil  time.Duration // default vigilGrace
+	tunnel time.Duration // default tunnelRest
+}
+
+func (s graces) withDefaults() graces {
+	return graces{
+		body: cmp.Or(s.body, bodyGrace), reader: cmp.Or(s.reader, readerGrace),
+		vigil: cmp.Or(s.vigil, vigilGrace), tunnel: cmp.Or(s.tunnel, tunnelRest),
+	}
+}
 
 // check refuses a configuration that would have to guess, and fills in what may
 // be left out.
@@ -179,6 +197,7 @@ func (c *Config) check() error {
 		}
 	}
 	c.Upstream.Clock, c.Upstream.Log = c.Clock, c.Log
+	c.graces = c.graces.withDefaults()
 	if c.Addresses == (AddressBounds{}) {
 		c.Addresses = DefaultAddressBounds()
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -68,7 +69,7 @@ func TestPlainHTTPIsNotServed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(tooLong))
 		_, _ = io.WriteString(nc, hello)
 		got, _ := io.ReadAll(nc)
 		if bytes.Contains(got, []byte("200")) || bytes.Contains(got, []byte("served")) {
@@ -109,7 +110,7 @@ func TestClientCertificate(t *testing.T) {
 			return 0, err
 		}
 		defer nc.Close()
-		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(tooLong))
 		_, _ = io.WriteString(nc, request)
 		status, _, err := oneAnswer(nc) // TLS 1.3: the refusal comes after the client's handshake is done
 		return status, err
@@ -292,7 +293,7 @@ func TestRapidReset(t *testing.T) {
 	}()
 	var err error
 	sent := uint32(0)
-	for id := uint32(1); err == nil && sent < 100_000; id += 2 {
+	for id := uint32(1); err == nil; id += 2 { // the sockets between hold many, so their number is no bound
 		buf.Reset()
 		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "shop.example"}, {":path", "/a"}} {
 			_ = enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
@@ -302,7 +303,7 @@ func TestRapidReset(t *testing.T) {
 		}
 		sent++
 	}
-	if err == nil {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%d streams were opened and reset on one connection", sent)
 	}
 	<-closed

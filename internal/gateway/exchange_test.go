@@ -18,7 +18,7 @@ import (
 func TestInsideTokenIsUsedAgain(t *testing.T) {
 	var c clock
 	d := openDoor(t, []*zone.Route{{Method: "GET", Path: "/me", Allow: zone.AllowUser | zone.AllowAnonymous}}, func(cfg *Config) { cfg.Clock = c.now })
-	d.tokens.life = 20 * time.Second
+	d.tokens.life, d.tokens.now = 20*time.Second, c.now
 	h := d.client(false)
 	inside := func(fields ...string) string {
 		t.Helper()

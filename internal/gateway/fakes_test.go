@@ -63,6 +63,7 @@ type fakeTokens struct {
 	mu     sync.Mutex
 	minted int
 	life   time.Duration
+	now    func() time.Time // default time.Now
 	err    error
 	before func()
 }
@@ -74,7 +75,11 @@ func (f *fakeTokens) Exchange(_ context.Context, c Credential, p *policy.Princip
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.minted++
-	return fmt.Sprintf("inside.%s.%s.%d", p.Subject, listener, f.minted), time.Now().Add(f.life), f.err
+	now := time.Now
+	if f.now != nil {
+		now = f.now
+	}
+	return fmt.Sprintf("inside.%s.%s.%d", p.Subject, listener, f.minted), now().Add(f.life), f.err
 }
 
 // fail makes the token service answer with err from now on.

@@ -15,7 +15,9 @@ import (
 // refused, however well the credential is remembered.
 func TestFresh(t *testing.T) {
 	var deaf atomic.Bool
+	var stands clock // what is remembered does not grow old meanwhile
 	d := openDoor(t, []*zone.Route{{Method: "GET", Path: "/mine", Allow: zone.AllowUser}}, func(c *Config) {
+		c.Clock = stands.now
 		c.Fresh = func(time.Time) bool { return !deaf.Load() }
 	})
 	c := d.client(false)

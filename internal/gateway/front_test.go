@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,7 @@ func TestPlainHTTPIsTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(tooLong))
 		if _, err := io.WriteString(c, request); err != nil {
 			t.Fatal(err)
 		}
@@ -40,38 +42,27 @@ func TestPlainHTTPIsTold(t *testing.T) {
 	}
 }
 
-// TestHandshakesHaveAnEnd: a handshake that stands still ends with header_time,
-// and one that is under way when the door closes ends with the door.
+// TestHandshakesHaveAnEnd: one that is under way when the door closes ends with the
+// door. For the others see TestSlowHandshake.
 func TestHandshakesHaveAnEnd(t *testing.T) {
-	short := func(cfg *Config) { cfg.Zone.Listeners[0].Limits.HeaderTime = 50 * time.Millisecond }
-	for _, c := range []struct {
-		what  string
-		edit  []func(*Config)
-		close bool
-	}{
-		{"header_time", []func(*Config){short}, false},
-		{"the door closes", nil, true},
-	} {
-		d := openDoor(t, []*zone.Route{anything("GET")}, c.edit...)
-		if got := d.raw("GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n"); got.status != 200 {
-			t.Fatalf("%s: positive control: %d", c.what, got.status)
-		}
-		nc, err := net.Dial("tcp", d.addrs["public"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = nc.Write([]byte{22, 3, 1, 2, 0}) // a record's header, and no more
-		if c.close {
-			d.stop()
-			if err := <-d.stopped; err != nil {
-				t.Errorf("Serve: %v", err)
-			}
-		}
-		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
-		if _, err := io.Copy(io.Discard, nc); err != nil && strings.Contains(err.Error(), "timeout") {
-			t.Errorf("%s: the handshake goes on", c.what)
-		}
-		_ = nc.Close()
+	d := openDoor(t, []*zone.Route{anything("GET")})
+	if got := d.raw("GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n"); got.status != 200 {
+		t.Fatalf("positive control: %d", got.status)
+	}
+	nc, err := net.Dial("tcp", d.addrs["public"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_, _ = nc.Write([]byte{22, 3, 1, 2, 0}) // a record's header, and no more
+	eventually(t, "the door has taken the connection, beside that of the control", func() bool { return d.placesUsed() == 2 })
+	d.stop()
+	if err := <-d.stopped; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	_ = nc.SetDeadline(time.Now().Add(tooLong))
+	if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the handshake goes on")
 	}
 }
 
@@ -121,12 +112,7 @@ func TestPanicInHandshake(t *testing.T) {
 	if got := d.do(d.client(true), "GET", "/a", ""); got.status != 200 {
 		t.Errorf("another client: %d", got.status)
 	}
-	eventually(t, "the connection has given its place back", func() bool {
-		p := d.gateway.now().listeners[0].places
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.used == 1
-	})
+	eventually(t, "the connection has given its place back", func() bool { return d.placesUsed() == 1 })
 	if !strings.Contains(d.log.String(), "made by the test") {
 		t.Error("the panic is not in the log")
 	}

@@ -36,6 +36,7 @@ type Gateway struct {
 	clock   func() time.Time
 	fresh   func(time.Time) bool
 	drain   time.Duration
+	graces  graces
 
 	principals  *principals
 	lookups     singleflight.Group // of credentials not in principals
@@ -76,12 +77,14 @@ func New(cfg Config) (*Gateway, error) {
 		clock:      cfg.Clock,
 		fresh:      cfg.Fresh,
 		drain:      cfg.Drain,
+		graces:     cfg.graces,
 		principals: newPrincipals(maxPrincipals),
 		requests:   newAddressBound(cfg.Addresses.Requests, maxAddresses, cfg.Addresses.Loopback),
 		timers:     newStageTimers(cfg.Metrics, Stages()),
 
 		crossOrigin: http.NewCrossOriginProtection(), // trusts no other origin
 	}
+	g.inner.conns.Patience = cfg.Upstream.DialTime // a dial has one bound; zero: that of the set
 	if cfg.Spool != "" {
 		var err error
 		if g.spool, err = openSpool(cfg.Spool); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -30,7 +31,8 @@ type callee struct {
 	server  *grpc.Server
 	mu      sync.Mutex
 	seen    []metadata.MD
-	ended   chan error // of each call of Hang, Bidi and Client
+	ended   chan error   // of each call of Hang, Bidi and Client
+	sent    atomic.Int64 // messages of Server
 }
 
 func serveCalls(t testing.TB) *callee {
@@ -39,10 +41,15 @@ func serveCalls(t testing.TB) *callee {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := serveCallsOn(l)
+	t.Cleanup(s.server.Stop)
+	return s
+}
+
+func serveCallsOn(l net.Listener) *callee {
 	s := &callee{address: l.Addr().String(), ended: make(chan error, 64)}
 	s.server = grpc.NewServer(grpc.UnknownServiceHandler(s.handle), grpc.MaxRecvMsgSize(64<<20))
 	go func() { _ = s.server.Serve(l) }()
-	t.Cleanup(s.server.Stop)
 	return s
 }
 
@@ -69,6 +76,7 @@ func (s *callee) handle(_ any, stream grpc.ServerStream) error {
 			if err := stream.SendMsg(in); err != nil {
 				return err
 			}
+			s.sent.Add(1)
 		}
 		return nil
 	case "Client":
@@ -133,12 +141,16 @@ func behindCalls(s *callee) func(*Config) {
 // caller is a real gRPC client of the public listener.
 func (d *door) caller() *grpc.ClientConn {
 	d.t.Helper()
+	return d.callerOver(&tls.Config{RootCAs: theCA().pool, ServerName: "shop.example"}, func(ctx context.Context, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", d.addrs["public"])
+	})
+}
+
+func (d *door) callerOver(config *tls.Config, dial func(context.Context, string) (net.Conn, error)) *grpc.ClientConn {
+	d.t.Helper()
 	c, err := grpc.NewClient("passthrough:///shop.example:443",
-		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: theCA().pool, ServerName: "shop.example"})),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", d.addrs["public"])
-		}),
-		grpc.WithAuthority("shop.example"), grpc.WithDisableRetry(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+		grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithContextDialer(dial),
+		grpc.WithAuthority("shop.example"), grpc.WithDisableRetry(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20), grpc.WaitForReady(true)))
 	if err != nil {
 		d.t.Fatal(err)
 	}

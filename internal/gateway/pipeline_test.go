@@ -56,7 +56,7 @@ func TestThrough(t *testing.T) {
 		if len(rec.TraceID) != 32 || !strings.Contains(last.header.Get("Traceparent"), rec.TraceID) {
 			t.Errorf("trace %q in the record, %q at the service", rec.TraceID, last.header.Get("Traceparent"))
 		}
-		if len(rec.Stages) != len(Stages()) || rec.Duration <= 0 || time.Since(rec.Time) > time.Minute {
+		if len(rec.Stages) != len(Stages()) || rec.Duration <= 0 || time.Since(rec.Time) > time.Hour {
 			t.Errorf("times of the record: %v, %v, %v", rec.Stages, rec.Duration, rec.Time)
 		}
 	}

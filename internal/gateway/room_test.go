@@ -59,6 +59,7 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 	for _, size := range []int{1 << 10, 2 * httpsig.SpoolMemory} {
 		d := &door{t: t}
 		cfg := testConfig(d, testZone("", innerRoutes()...))
+		unhurried(&cfg)
 		throughInnerDoor(t, ca.source(svid.GatewayName), inner.address)(&cfg)
 		g, err := New(cfg)
 		if err != nil {

@@ -2,14 +2,18 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sallyport.dev/internal/journal"
+	"sallyport.dev/internal/upstream/upstreamtest"
 	"sallyport.dev/zone"
 )
 
@@ -93,10 +97,9 @@ func TestRunOpensTheListeners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
 	taken := &door{t: t}
 	z := testZone("127.0.0.1:1")
-	z.Listeners[0].Address = address
+	z.Listeners[0].Address = free.Addr().String()
 	g, err := New(testConfig(taken, z))
 	if err != nil {
 		t.Fatal(err)
@@ -106,19 +109,25 @@ func TestRunOpensTheListeners(t *testing.T) {
 	}
 	_ = free.Close()
 
-	d := &door{t: t, addrs: map[string]string{"public": address}}
-	if g, err = New(testConfig(d, z)); err != nil {
-		t.Fatal(err)
-	}
+	d := &door{t: t, addrs: map[string]string{}}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
-	eventually(t, "the listener is open", func() bool {
-		nc, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = nc.Close()
+	eventually(t, "the listener is open", func() bool { // somebody else may have taken the port: then another
+		if g, err = New(testConfig(d, z)); err != nil {
+			t.Fatal(err)
 		}
-		return err == nil
+		d.addrs["public"] = z.Listeners[0].Address
+		go func() { done <- g.Run(ctx) }()
+		select {
+		case <-g.Serving():
+			return true
+		case err = <-done:
+			if !errors.Is(err, syscall.EADDRINUSE) {
+				t.Fatal(err)
+			}
+			z.Listeners[0].Address = freeAddress(t)
+			return false
+		}
 	})
 	if got := d.raw("GET /nowhere HTTP/1.1\r\nHost: shop.example\r\n\r\n"); got.status != 404 {
 		t.Errorf("got %d", got.status)
@@ -132,8 +141,31 @@ func TestRunOpensTheListeners(t *testing.T) {
 // TestDrainWaitsForRecords: what is cut at the end of a drain has its record
 // before Serve returns, since the journal is closed after that.
 func TestDrainWaitsForRecords(t *testing.T) {
-	under, recording, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	d := openDoor(t, []*zone.Route{anything("GET")}, func(c *Config) {
+	var recording, release chan struct{}
+	inBubble(t, func(t *testing.T, d *slowDoor) {
+		c := d.dial("http/1.1")
+		_, _ = io.WriteString(c, "POST /upload HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\n\r\n")
+		go func() { _, _ = io.Copy(io.Discard, c) }()
+		synctest.Wait() // it is at the service
+		d.stop()
+		<-recording
+		time.Sleep(cutGrace * 3 / 4) // it has nothing else to wait for
+		select {
+		case err := <-d.stopped:
+			t.Errorf("Serve returned %v while a record was being kept", err)
+		default:
+		}
+		close(release)
+		if err := <-d.stopped; err != nil {
+			t.Errorf("Serve returned %v", err)
+		}
+		if n := len(d.journal.all()); n != 1 {
+			t.Errorf("%d records when Serve returned, want 1", n)
+		}
+		_ = c.Close()
+	}, func(c *Config) {
+		recording, release = make(chan struct{}), make(chan struct{})
+		_, c.Upstream.Dial = upstreamtest.Pipe(func(s *upstreamtest.Conn) { s.Request(); s.Stay() })
 		c.Drain = 50 * time.Millisecond
 		c.Journal = &watchedJournal{c.Journal.(*fakeJournal), func(*journal.Record) error {
 			close(recording)
@@ -141,28 +173,4 @@ func TestDrainWaitsForRecords(t *testing.T) {
 			return nil
 		}}
 	})
-	d.service.handle = func(_ http.ResponseWriter, r *http.Request) {
-		close(under)
-		<-r.Context().Done()
-	}
-	go func() {
-		if resp, err := d.client(false).Get("https://shop.example/never"); err == nil {
-			_ = resp.Body.Close()
-		}
-	}()
-	<-under
-	d.stop()
-	<-recording
-	select {
-	case err := <-d.stopped:
-		t.Errorf("Serve returned %v while a record was being kept", err)
-	case <-time.After(200 * time.Millisecond): // it had nothing else to wait for
-	}
-	close(release)
-	if err := <-d.stopped; err != nil {
-		t.Errorf("Serve returned %v", err)
-	}
-	if n := len(d.journal.all()); n != 1 {
-		t.Errorf("%d records when Serve returned, want 1", n)
-	}
 }

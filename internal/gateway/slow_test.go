@@ -61,15 +61,16 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 // with a megabyte, GET /stream is a service's, POST /users is not for everybody.
 type slowDoor struct {
 	*door
-	pipes *pipes
-	stop  context.CancelFunc
+	pipes   *pipes
+	stop    context.CancelFunc
+	stopped chan error
 }
 
 // anEvent is longer than what net/http holds of an answer.
 var anEvent = "data: " + strings.Repeat("x", 2*http2Buffer) + "\n\n"
 
 // inBubble runs a test with a slowDoor.
-func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
+func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor), edit ...func(*Config)) {
 	t.Helper()
 	theCertificate() // made outside: its dates are real
 	synctest.Test(t, func(t *testing.T) {
@@ -77,6 +78,7 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 		cfg := testConfig(d.door, testZone("inside",
 			&zone.Route{Method: "GET", Path: "/stream", Allow: zone.AllowAnonymous, Stream: zone.StreamSSE},
 			&zone.Route{Method: "POST", Path: "/upload", Allow: zone.AllowAnonymous}))
+		cfg.Zone.Listeners[0].Limits.HeaderTime = 5 * time.Second
 		local := func(method, path string, allow zone.Allow, h http.HandlerFunc) {
 			cfg.Locals = append(cfg.Locals, Local{Listener: "public", Service: "test", Method: method, Path: path, Allow: allow, Handler: h})
 		}
@@ -104,6 +106,9 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 		inner := newPipes()
 		cfg.Upstream.Dial = func(ctx context.Context, _ *zone.Service, _ zone.Upstream) (net.Conn, error) {
 			return inner.dial(ctx, "", "")
+		}
+		for _, e := range edit {
+			e(&cfg)
 		}
 		g, err := New(cfg)
 		if err != nil {
@@ -142,11 +147,14 @@ func inBubble(t *testing.T, test func(t *testing.T, d *slowDoor)) {
 
 		ctx, stop := context.WithCancel(t.Context())
 		d.stop = stop
-		stopped := make(chan error)
-		go func() { stopped <- g.Serve(ctx, map[string]net.Listener{"public": d.pipes}) }()
+		d.stopped = make(chan error, 1)
+		go func() {
+			d.stopped <- g.Serve(ctx, map[string]net.Listener{"public": d.pipes})
+			close(d.stopped)
+		}()
 		test(t, d)
 		stop()
-		if err := <-stopped; err != nil {
+		if err := <-d.stopped; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 		_ = up.Close()
@@ -159,12 +167,16 @@ func (d *slowDoor) dial(alpn string) *tls.Conn {
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	_ = raw.SetDeadline(time.Now().Add(24 * time.Hour))                                                                 // a test that hangs says where
 	c := tls.Client(raw, &tls.Config{ServerName: "shop.example", NextProtos: []string{alpn}, InsecureSkipVerify: true}) // fake time is before the certificate's
 	if err := c.Handshake(); err != nil {
 		d.t.Fatal(err)
 	}
 	return c
 }
+
+// emptySink is a request that is served.
+const emptySink = "POST /sink HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\n\r\n"
 
 // oneAnswer reads one answer of HTTP/1.
 func oneAnswer(c net.Conn) (status int, body string, err error) {
@@ -219,19 +231,34 @@ func TestSlowHead(t *testing.T) {
 	})
 }
 
+// TestSlowHandshake: a handshake that stands still ends with header_time.
 func TestSlowHandshake(t *testing.T) {
-	inBubble(t, func(t *testing.T, d *slowDoor) {
-		raw, err := d.pipes.dial(context.Background(), "", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		_, err = raw.Read(make([]byte, 1))
-		if took := time.Since(began); err == nil || took > 6*time.Second {
-			t.Errorf("no handshake: %v after %v, want the connection closed after 5s", err, took)
-		}
-		_ = raw.Close()
-	})
+	for what, said := range map[string][]byte{"nothing": nil, "a record's header": {22, 3, 1, 2, 0}} {
+		inBubble(t, func(t *testing.T, d *slowDoor) {
+			raw, err := d.pipes.dial(context.Background(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			_ = raw.SetDeadline(began.Add(time.Hour))
+			_, _ = raw.Write(said)
+			_, err = raw.Read(make([]byte, 1))
+			if took := time.Since(began); err == nil || took != 5*time.Second {
+				t.Errorf("%s: %v after %v, want the connection closed after 5s", what, err, took)
+			}
+			_ = raw.Close()
+
+			c := d.dial("http/1.1") // positive control: it has no end when it is done
+			for range 2 {
+				_, _ = io.WriteString(c, emptySink)
+				if status, _, err := oneAnswer(c); status != 200 {
+					t.Errorf("%s: a handshake that was made: %d, %v", what, status, err)
+				}
+				time.Sleep(20 * time.Second)
+			}
+			_ = c.Close()
+		})
+	}
 }
 
 func TestSlowBody(t *testing.T) {
@@ -376,7 +403,7 @@ func TestTooSlowAndRetired(t *testing.T) {
 		{"its time was over", 0, problem.RequestTimeout},
 		{"thrown out in time", time.Hour, problem.ClientClosed},
 	} {
-		b := &body{rate: 1, account: c.left}
+		b := &body{rate: 1, grace: bodyGrace, account: c.left}
 		b.limit.Store(1)
 		b.inner = &lateReader{body: b}
 		if _, err := b.Read(make([]byte, 1)); err == nil || b.fault() != c.want {

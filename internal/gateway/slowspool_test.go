@@ -47,9 +47,10 @@ func TestTokenOutlivesTheUpload(t *testing.T) {
 			inner := serveGuarded(t, ca.source("shop"))
 			d := &door{t: t}
 			cfg := testConfig(d, testZone("", innerRoutes()...))
+			unhurried(&cfg)
 			throughInnerDoor(t, ca.source(svid.GatewayName), inner.address)(&cfg)
 			cfg.Clock = cl.now
-			d.tokens.life = 3 * time.Minute
+			d.tokens.life, d.tokens.now = 3*time.Minute, cl.now
 			g, err := New(cfg)
 			if err != nil {
 				t.Fatal(err)

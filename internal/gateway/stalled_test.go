@@ -33,10 +33,18 @@ func TestStalledInside(t *testing.T) {
 		g, kept := editedGateway(t, innerRoutes(), throughInnerDoor(t, ca.source(svid.GatewayName), l.Addr().String()), func(c *Config) {
 			c.Upstream.DialTime = 100 * time.Millisecond
 		})
-		w, began := newTaker(), time.Now()
-		visit(g, w, "GET", "/mac/1")
-		if took := time.Since(began); w.status != 502 || took > 5*time.Second {
-			t.Errorf("%s: %d after %v, want 502 within the time of two dials", what, w.status, took)
+		w, done := newTaker(), make(chan struct{})
+		go func() {
+			defer close(done)
+			visit(g, w, "GET", "/mac/1")
+		}()
+		select {
+		case <-done:
+		case <-time.After(tooLong): // less than an answer may take
+			t.Fatalf("%s: a dial has no end", what)
+		}
+		if w.status != 502 {
+			t.Errorf("%s: %d, want 502", what, w.status)
 		}
 		if all := kept.all(); len(all) != 1 || all[0].Reason != "upstream.unreachable" {
 			t.Errorf("%s: recorded %+v", what, all)

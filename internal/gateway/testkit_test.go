@@ -5,14 +5,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +23,7 @@ import (
 	"sallyport.dev/internal/obs"
 	"sallyport.dev/internal/policy"
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/internal/upstream"
 	"sallyport.dev/zone"
 )
 
@@ -84,6 +88,10 @@ type door struct {
 	stopped chan error
 }
 
+// tooLong bounds what would hang: no verdict hangs on it, so it is far longer than
+// any machine is slow.
+const tooLong = 2 * time.Minute
+
 // The credentials of the tests.
 const (
 	aliceToken = "sps_alice"
@@ -93,7 +101,7 @@ const (
 
 func testLimits() zone.Limits {
 	return zone.Limits{
-		Body: 1 << 20, Header: 32 << 10, HeaderTime: 5 * time.Second, Idle: 2 * time.Minute,
+		Body: 1 << 20, Header: 32 << 10, HeaderTime: tooLong, Idle: 2 * time.Minute,
 		BodyRate: 1 << 10, Connections: 1000, Streams: 100,
 	}
 }
@@ -127,17 +135,26 @@ func testConfig(d *door, z *zone.Zone) Config {
 		rootToken:  {Kind: policy.User, Subject: "root", Roles: []string{"admin"}, Level: 1, Method: "session"},
 		keyValue:   {Kind: policy.Key, Subject: "key_1", Scopes: []string{"things.read"}, Client: "1", Method: "key"},
 	}}
-	d.tokens, d.journal = &fakeTokens{life: time.Minute}, &fakeJournal{}
+	d.tokens, d.journal = &fakeTokens{life: time.Hour}, &fakeJournal{}
 	d.limiter, d.metrics, d.log = &fakeLimiter{taken: map[string]int{}}, obs.NewMetrics(), &syncBuffer{}
 	cfg := Config{
 		Zone: z, Certificates: map[string]Certificates{},
 		Auth: d.auth, Tokens: d.tokens, Journal: d.journal, Limiter: d.limiter, Metrics: d.metrics,
-		Log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Drain: 2 * time.Second,
+		Log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Drain: tooLong,
 	}
 	for _, l := range z.Listeners {
 		cfg.Certificates[l.Name] = theCertificate()
 	}
 	return cfg
+}
+
+// unhurried stretches what a test of the clock of the wall could miss. What these
+// times promise is tested in bubbles of fake time, which keep the defaults.
+func unhurried(c *Config) {
+	c.graces = graces{body: tooLong, reader: 2 * tooLong, vigil: tooLong, tunnel: tooLong}
+	c.Upstream = upstream.Config{
+		DialTime: tooLong, HeadTime: 2 * tooLong, PieceTime: 2 * tooLong, AnswerTime: 10 * tooLong, EarlyTime: tooLong, Health: time.Hour,
+	}
 }
 
 // openDoor starts a gateway over z, with a service of its own behind it.
@@ -146,6 +163,7 @@ func openDoor(t testing.TB, routes []*zone.Route, edit ...func(*Config)) *door {
 	s := newService(t, nil)
 	d := &door{t: t, service: s, addrs: map[string]string{}, stopped: make(chan error, 1)}
 	cfg := testConfig(d, testZone(s.address, routes...))
+	unhurried(&cfg)
 	for _, e := range edit {
 		e(&cfg)
 	}
@@ -199,7 +217,7 @@ func (d *door) dialWith(listener string, c *tls.Config) *tls.Conn {
 		d.t.Fatalf("dial %s: %v", listener, err)
 	}
 	d.t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(10 * time.Second)) // a test that hangs says where
+	_ = nc.SetDeadline(time.Now().Add(tooLong)) // a test that hangs says where
 	return nc
 }
 
@@ -236,11 +254,19 @@ func (d *door) read(c net.Conn, request string) result {
 	}
 	r := result{status: resp.StatusCode, header: resp.Header, body: string(body), closed: resp.Close}
 	if resp.Close { // said so; now it must do so
-		if _, err := br.ReadByte(); err == nil {
-			d.t.Errorf("request %q: bytes after an answer with Connection: close", request)
+		if _, err := br.ReadByte(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			d.t.Errorf("request %q: after an answer with Connection: close: %v, want the end", request, err)
 		}
 	}
 	return r
+}
+
+// placesUsed is the number of connections that the public listener has.
+func (d *door) placesUsed() int64 {
+	p := d.gateway.now().listeners[0].places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used
 }
 
 // client is an http.Client of the public listener; http2 chooses the protocol.
@@ -256,7 +282,7 @@ func (d *door) client(http2 bool) *http.Client {
 		},
 	}
 	d.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: tr, Timeout: tooLong, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // do sends a request with fields given as "Name: value" and returns the answer.
@@ -275,6 +301,13 @@ func (d *door) do(c *http.Client, method, target, body string, fields ...string)
 		req.Header[name] = append(req.Header[name], value) // as spelled
 	}
 	resp, err := c.Do(req)
+	// net/http gives a connection over HTTP/2 two seconds to begin.
+	for tries := 0; err != nil && strings.Contains(err.Error(), "http2: client conn could not be established") && tries < 10; tries++ {
+		if body != "" {
+			req.Body, _ = req.GetBody() // of a string: it has no error
+		}
+		resp, err = c.Do(req)
+	}
 	if err != nil {
 		d.t.Fatalf("%s %s: %v", method, target, err)
 	}
@@ -337,13 +370,36 @@ func (d *door) metric(line string) bool {
 // eventually waits for what another goroutine is about to do.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for range 1000 {
-		if is() {
-			return
+	for end := time.Now().Add(tooLong); !is(); time.Sleep(5 * time.Millisecond) { // polling a real socket: there is no event to wait for
+		if time.Now().After(end) {
+			t.Fatalf("never happened: %s", what)
 		}
-		time.Sleep(5 * time.Millisecond) // polling a real socket: there is no event to wait for
 	}
-	t.Fatalf("never happened: %s", what)
+}
+
+// freeAddress is an address that was free a moment ago: somebody else may take it.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// standsStill waits until what was sent to a client that does not read has filled
+// all there is between, which nothing tells but that it grows no more.
+func standsStill(t testing.TB, sent *atomic.Int64) {
+	t.Helper()
+	last, same := int64(0), 0
+	eventually(t, "the service can send no more", func() bool {
+		now := sent.Load()
+		if same++; now != last || now == 0 {
+			last, same = now, 0
+		}
+		return same == 20
+	})
 }
 
 type syncBuffer struct {

@@ -81,12 +81,12 @@ func (g *Gateway) begin(l *listener, c *conn, w http.ResponseWriter, r *http.Req
 	}
 	now := g.clock()
 	t.r, t.listener, t.conn, t.start, t.boundary = r, l, c, now, now
-	t.out = writer{inner: w, trip: t, grace: readerGrace, rate: l.Limits.BodyRate}
+	t.out = writer{inner: w, trip: t, grace: g.graces.reader, rate: l.Limits.BodyRate}
 	t.w = &t.out
 	t.reason = problem.InternalError
 	t.Listener = l.Name
 	if r.Body != nil && r.Body != http.NoBody {
-		t.body = newBody(r, w, l.Limits)
+		t.body = newBody(r, w, l.Limits, g.graces.body)
 	}
 	label(t)
 	return t

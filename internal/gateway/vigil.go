@@ -30,6 +30,7 @@ type vigil struct {
 	look   chan struct{}  // holds one: something was revoked that may concern it
 	reason problem.Reason // why the stream was cut; readable after done
 	still  func() problem.Reason
+	grace  time.Duration // vigilGrace
 }
 
 // ends are how a vigil ends its stream. Each is called at most once, from another
@@ -42,7 +43,7 @@ type ends struct {
 
 // watch begins a vigil over the stream of a trip.
 func (g *Gateway) watch(t *trip, by ends) *vigil {
-	v := &vigil{stop: make(chan struct{}), done: make(chan struct{}), look: make(chan struct{}, 1), reason: problem.OK}
+	v := &vigil{stop: make(chan struct{}), done: make(chan struct{}), look: make(chan struct{}, 1), reason: problem.OK, grace: g.graces.vigil}
 	g.principals.vigils.add(v, t.cred.Hash, [2]string{t.principal.Subject, t.principal.Owner})
 	ctx, hash := t.r.Context(), t.cred.Hash
 	v.still = func() problem.Reason { return g.stillMay(ctx, t) }
@@ -80,7 +81,7 @@ func (v *vigil) finish(by ends) {
 	if by.force == nil {
 		return
 	}
-	grace := time.NewTimer(vigilGrace)
+	grace := time.NewTimer(v.grace)
 	defer grace.Stop()
 	select {
 	case <-v.stop:

@@ -55,6 +55,7 @@ type tunnel struct {
 	from   io.Reader // what the client sends: net/http has read some of it, if it was early
 	rate   int64     // bytes per second that a client takes at least
 	quiet  *silence
+	rest   time.Duration // tunnelRest
 
 	in, out int64 // moved; in is the inward goroutine's until it is done
 	ended   atomic.Bool
@@ -75,7 +76,7 @@ func (g *Gateway) answerTunnel(t *trip, x *upstream.Exchange) problem.Reason {
 	t.out.started = true
 	// Not through its reader: that takes the client's end for the end of the request.
 	early, _ := buffered.Peek(buffered.Reader.Buffered())
-	p := &tunnel{x: x, client: client, from: io.MultiReader(bytes.NewReader(early), client), rate: max(1, t.listener.Limits.BodyRate)}
+	p := &tunnel{x: x, client: client, from: io.MultiReader(bytes.NewReader(early), client), rate: max(1, t.listener.Limits.BodyRate), rest: g.graces.tunnel}
 	defer p.cut()
 	p.quiet = await(t.listener.Limits.Idle, p.cut)
 	v := g.watch(t, ends{cut: p.cut, drain: atOnce})
@@ -151,7 +152,7 @@ func (p *tunnel) inward() {
 		case p.x.CloseWrite() != nil: // all or nothing
 			p.cut()
 		default:
-			p.quiet.shorten(tunnelRest)
+			p.quiet.shorten(p.rest)
 		}
 		return
 	}
@@ -180,7 +181,7 @@ func (p *tunnel) outward() {
 		case p.hush() != nil: // all or nothing
 			p.cut()
 		default:
-			p.quiet.shorten(tunnelRest)
+			p.quiet.shorten(p.rest)
 		}
 		return
 	}

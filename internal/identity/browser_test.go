@@ -62,7 +62,7 @@ func startBrowser(t *testing.T) (context.Context, *complaints) {
 		t.Skip("chromium is not in PATH: the pages were not tried in a browser")
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
+		chromedp.ExecPath(path), chromedp.WSURLReadTimeout(2*time.Minute), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
 		chromedp.Flag("force-prefers-reduced-motion", true), chromedp.WindowSize(1000, 800))
 	allocated, stop := chromedp.NewExecAllocator(t.Context(), opts...)
@@ -81,7 +81,7 @@ func startBrowser(t *testing.T) (context.Context, *complaints) {
 			t.Fatal(err)
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, time.Minute)
+	bounded, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancel)
 	return bounded, found
 }

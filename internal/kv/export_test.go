@@ -1,5 +1,14 @@
 package kv
 
+import "time"
+
+// Patient are options under which a process that was not run for a while neither
+// counts as gone nor loses the connection that listens.
+func (o ValkeyOptions) Patient() ValkeyOptions {
+	o.life, o.quiet = time.Hour, time.Hour
+	return o
+}
+
 // UseCallerTime makes counters go by the callers' time, as the contract's tests want.
 func (v *Valkey) UseCallerTime() {
 	v.takes.caller = true

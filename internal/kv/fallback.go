@@ -31,6 +31,9 @@ import (
 // processes have the server and others do not. A server that comes back empty
 // has forgotten its part, and allows the count again.
 //
+// When to try again is told by who refuses. Where the server's clock is ahead of
+// this process's, that may be an eighth of the window too early.
+//
 // It goes back by itself, with the first heartbeat that the server takes.
 // Local counters are Memory's, with its bound; a counter that Memory has
 // forgotten is not counted here.
@@ -80,6 +83,11 @@ func (f *Fallback) Take(ctx context.Context, key string, rate zone.Rate, now tim
 		rate.Count = max(1, rate.Count/f.shared.Gateways())
 		return f.local.Take(ctx, key, rate, now)
 	case err == nil && r.Allowed:
+		// Not before the server did: what refuses here also says when there is a place,
+		// and that must not be sooner than the server has one.
+		if counted := f.local.clock(); counted.After(now) {
+			now = counted
+		}
 		own, err := f.local.Take(ctx, key, rate, now)
 		if err != nil || !own.Allowed { // others of this process took the last places meanwhile
 			return own, err

@@ -48,7 +48,7 @@ type Counters interface {
 type Result struct {
 	Allowed   bool          // the zero value refuses
 	Remaining int           // how many more would be allowed now
-	Reset     time.Duration // until the oldest counted event is forgotten: when to try again. Zero when none is counted
+	Reset     time.Duration // until the oldest counted event is forgotten, and there is a place: when to try again. Zero when none is counted
 }
 
 // Values are kept for a life and no longer. Keys of SetNX and Set are the same.

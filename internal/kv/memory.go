@@ -27,7 +27,7 @@ import (
 // When the room is used up SetNX and Set answer ErrFull.
 type Memory struct {
 	clock func() time.Time
-	start time.Time    // times are kept as nanoseconds since start: monotonic where the clock is
+	start time.Time    // times are kept as nanoseconds since 1970, as start tells them and monotonic from there where the clock is
 	seed  maphash.Seed // random: nobody can aim at one shard
 
 	counters []counters
@@ -71,7 +71,9 @@ func (m *Memory) shard(key string) uint64 {
 	return maphash.String(m.seed, key) & uint64(len(m.counters)-1)
 }
 
-func (m *Memory) nanos(t time.Time) int64 { return int64(t.Sub(m.start)) }
+// nanos begins in 1970, as the server's time does: a window here and one there forget
+// at the same times, so that Fallback tells when there is a place whichever refused.
+func (m *Memory) nanos(t time.Time) int64 { return m.start.UnixNano() + int64(t.Sub(m.start)) }
 
 // Take implements Counters. It allocates nothing for a key that is known.
 func (m *Memory) Take(_ context.Context, key string, rate zone.Rate, now time.Time) (Result, error) {

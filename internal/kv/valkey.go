@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -56,6 +57,8 @@ type Valkey struct {
 	prefix  string // of all keys and channels
 	id      string // of this process
 	timeout time.Duration
+	life    time.Duration // of a heartbeat
+	quiet   time.Duration // of a connection that listens
 	log     *slog.Logger
 
 	ctx    context.Context // ends with Close
@@ -85,6 +88,9 @@ type ValkeyOptions struct {
 	Timeout time.Duration // longest time that a call takes; 0: 500 ms, at least 10 ms
 	TLS     *tls.Config   // roots and client certificate; nil: the system's roots
 	Log     *slog.Logger  // nil: nothing is logged
+
+	life  time.Duration // of a heartbeat; 0: lifeOfBeat
+	quiet time.Duration // how long a connection that listens may be silent; 0: quietFor
 }
 
 const (
@@ -138,7 +144,7 @@ func OpenValkey(ctx context.Context, url string, o ValkeyOptions) (*Valkey, erro
 func newValkey(client *redis.Client, a address, o ValkeyOptions) *Valkey {
 	v := &Valkey{
 		client: client, address: a, prefix: "sallyport:" + o.Zone + ":", id: rand.Text(),
-		timeout: o.Timeout, log: o.Log,
+		timeout: o.Timeout, life: cmp.Or(o.life, lifeOfBeat), quiet: cmp.Or(o.quiet, quietFor), log: o.Log,
 		circuit: newCircuit(o.Log), beating: redis.NewScript(beatScript), takes: newTakes(),
 	}
 	v.ValueSpace = ValueSpace{v: v}
@@ -152,7 +158,7 @@ func newValkey(client *redis.Client, a address, o ValkeyOptions) *Valkey {
 
 // greet sees for the first time what is there.
 func (v *Valkey) greet(parent context.Context) error {
-	ctx, cancel := context.WithTimeout(parent, openTimeout)
+	ctx, cancel := context.WithTimeout(parent, max(openTimeout, v.timeout))
 	defer cancel()
 	if err := v.client.Ping(ctx).Err(); err != nil {
 		return v.failed(parent, 1, "open", err) // 1: there is no circuit yet

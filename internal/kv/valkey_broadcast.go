@@ -99,7 +99,7 @@ func (l *listener) run() {
 		for l.receive() == nil {
 		}
 		l.hangUp()
-		if time.Since(began) > quietFor {
+		if time.Since(began) > l.v.quiet {
 			wait = firstProbe
 		}
 		select {
@@ -149,7 +149,7 @@ func (l *listener) receive() (err error) {
 			err = fmt.Errorf("kv: listen: %w", errReply)
 		}
 	}()
-	reply, err := conn.ReceiveTimeout(l.v.ctx, quietFor)
+	reply, err := conn.ReceiveTimeout(l.v.ctx, l.v.quiet)
 	if err != nil {
 		return err
 	}

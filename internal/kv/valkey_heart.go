@@ -71,7 +71,7 @@ func (v *Valkey) keep() {
 			v.inspectAgain()
 		}
 		if v.circuit.close() {
-			v.steady.Store(int64(lifeOfBeat / beatEvery)) // a server that comes back empty hears of all only by and by
+			v.steady.Store(int64(v.life / beatEvery)) // a server that comes back empty hears of all only by and by
 		}
 		if calm {
 			next = firstProbe
@@ -88,7 +88,7 @@ func (v *Valkey) beat(ctx context.Context) error {
 	defer cancel()
 	known := *v.born.Load()
 	keys := []string{v.prefix + "gateways", v.prefix + "born", v.prefix + "forgot"}
-	reply, err := v.beating.Run(ctx, v.client, keys, v.id, lifeOfBeat.Microseconds(), known, v.longest.Load()).Slice()
+	reply, err := v.beating.Run(ctx, v.client, keys, v.id, v.life.Microseconds(), known, v.longest.Load()).Slice()
 	if err != nil {
 		return err
 	}

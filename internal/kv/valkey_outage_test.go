@@ -51,7 +51,7 @@ func TestValkeyLimitIsShared(t *testing.T) {
 	s := valkeytest.Start(t)
 	var all []kv.Counters
 	for range 3 {
-		all = append(all, openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: 5 * time.Second}))
+		all = append(all, openValkey(t, s.URL(), kv.ValkeyOptions{}))
 	}
 	if n := takeMany(t, 20, "key", hourly, all...); n != 60 {
 		t.Errorf("%d of 60 allowed, want all: the rate is 100", n)
@@ -63,11 +63,33 @@ func TestValkeyLimitIsShared(t *testing.T) {
 }
 
 // A server that stands still holds no call longer than the bound, and after the
-// first that paid for it none at all. It comes back by itself.
+// first that paid for it none at all. It comes back by itself. The bound is
+// doubled until a machine that is slow itself leaves room to see that.
 func TestValkeyStandsStill(t *testing.T) {
 	s := valkeytest.Start(t)
-	const bound, slack = 300 * time.Millisecond, 700 * time.Millisecond // slack: for the scheduler
-	v := openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: bound})
+	var late string
+	for bound := 300 * time.Millisecond; bound < time.Minute; bound *= 2 {
+		if late = standsStill(t, s, bound); late == "" || t.Failed() {
+			break
+		}
+		t.Logf("with a bound of %v: %s", bound, late)
+	}
+	if late != "" {
+		t.Error(late)
+	}
+}
+
+// standsStill lets the server stand still under one bound, and says what took too long.
+func standsStill(t *testing.T, s *valkeytest.Server, bound time.Duration) (late string) {
+	v, err := kv.OpenValkey(t.Context(), s.URL(), kv.ValkeyOptions{Zone: fmt.Sprint("still", bound), Timeout: bound})
+	if err != nil {
+		return fmt.Sprintf("control: open: %v", err)
+	}
+	defer func() {
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	ctx := t.Context()
 	var channel atomic.Int64 // what is heard already need not be asked for
 	calls := map[string]func() error{
@@ -81,18 +103,24 @@ func TestValkeyStandsStill(t *testing.T) {
 	}
 	for name, call := range calls {
 		if err := call(); err != nil {
-			t.Fatalf("control: %s of a server that runs: %v", name, err)
+			return fmt.Sprintf("control: %s of a server that runs: %v", name, err)
 		}
 	}
 	s.Pause()
+	resume := sync.OnceFunc(s.Resume)
+	defer resume()
+	var slowest atomic.Int64
 	var wg sync.WaitGroup
 	for name, call := range calls {
 		for range 8 {
 			wg.Go(func() {
 				began := time.Now()
-				err := call()
-				if took := time.Since(began); !errors.Is(err, kv.ErrUnavailable) || took > bound+slack {
-					t.Errorf("%s of a server that stands still: %v after %v, want ErrUnavailable after %v", name, err, took, bound)
+				if err := call(); !errors.Is(err, kv.ErrUnavailable) {
+					t.Errorf("%s of a server that stands still: %v, want ErrUnavailable", name, err)
+				}
+				took := int64(time.Since(began))
+				for most := slowest.Load(); took > most && !slowest.CompareAndSwap(most, took); {
+					most = slowest.Load()
 				}
 			})
 		}
@@ -109,22 +137,25 @@ func TestValkeyStandsStill(t *testing.T) {
 			}
 		}
 	}
-	if took := time.Since(began); took > bound {
-		t.Errorf("700 calls to a server that is known to be away took %v, want nearly nothing", took)
-	}
-	s.Resume()
+	known := time.Since(began)
+	resume()
 	eventually(t, "the server is back", func() bool { return !v.Away() })
 	for name, call := range calls {
-		if err := call(); err != nil {
-			t.Errorf("%s of a server that is back: %v", name, err)
-		}
+		eventually(t, name+" of a server that is back", func() bool { return call() == nil })
 	}
+	if took := time.Duration(slowest.Load()); took > 2*bound {
+		return fmt.Sprintf("a call to a server that stands still took %v, want %v", took, bound)
+	}
+	if known > bound {
+		return fmt.Sprintf("700 calls to a server that is known to be away took %v, want nearly nothing", known)
+	}
+	return ""
 }
 
 // A caller that gives up says nothing about the server.
 func TestValkeyCallerLeaves(t *testing.T) {
 	s := valkeytest.Start(t)
-	v := openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: 5 * time.Second})
+	v := openValkey(t, s.URL(), kv.ValkeyOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := v.Take(ctx, "key", hourly, time.Now()); !errors.Is(err, context.Canceled) {
@@ -172,7 +203,7 @@ func TestFallbackShares(t *testing.T) {
 	var v [2]*kv.Valkey
 	var f [2]*kv.Fallback
 	for i := range f {
-		v[i] = openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: time.Second, Log: log})
+		v[i] = openValkey(t, s.URL(), kv.ValkeyOptions{Log: log})
 		f[i] = kv.NewFallback(v[i], kv.NewMemory(time.Now, 1000))
 	}
 	if err := v[0].Beat(); err != nil { // it has not heard of the second yet
@@ -219,7 +250,7 @@ func TestFallbackShares(t *testing.T) {
 // One process alone is exact, whatever the server does.
 func TestFallbackAlone(t *testing.T) {
 	s := valkeytest.Start(t)
-	f := kv.NewFallback(openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: time.Second}), kv.NewMemory(time.Now, 1000))
+	f := kv.NewFallback(openValkey(t, s.URL(), kv.ValkeyOptions{}), kv.NewMemory(time.Now, 1000))
 	sum := takeMany(t, 60, "key", hourly, f)
 	s.Kill()
 	sum += takeMany(t, 20, "key", hourly, f)
@@ -237,7 +268,7 @@ func TestFallbackAlone(t *testing.T) {
 // allowed twice, and all goes on.
 func TestValkeyKilledInTheMiddle(t *testing.T) {
 	s := valkeytest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	v := openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: 2 * time.Second})
+	v := openValkey(t, s.URL(), kv.ValkeyOptions{})
 	var first, failed atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -249,6 +280,7 @@ func TestValkeyKilledInTheMiddle(t *testing.T) {
 				switch {
 				case errors.Is(err, kv.ErrUnavailable) && !ok:
 					failed.Add(1)
+					time.Sleep(time.Millisecond) // room for others
 				case err != nil:
 					t.Errorf("set once: %v", err)
 				case !ok:
@@ -274,57 +306,69 @@ func TestValkeyKilledInTheMiddle(t *testing.T) {
 	wg.Wait()
 }
 
+// restarted is a process that has used the nonce "a" before its server was killed
+// and started again at began, and one that came later.
+func restarted(t *testing.T, kept string, life time.Duration) (old, newcomer *kv.Valkey, began time.Time) {
+	t.Helper()
+	s := valkeytest.Start(t, "--appendonly", kept, "--appendfsync", "always")
+	old = openValkey(t, s.URL(), kv.ValkeyOptions{})
+	if ok, err := old.SetNX(t.Context(), "a", life); !ok || err != nil {
+		t.Fatalf("control: %v, %v", ok, err)
+	}
+	s.Kill()
+	began = time.Now()
+	s.Start()
+	return old, openValkey(t, s.URL(), kv.ValkeyOptions{}), began
+}
+
 // A server that comes back empty has forgotten nonces: every process refuses
 // them until none of the lost ones counts any more.
 func TestValkeyForgets(t *testing.T) {
 	t.Parallel()
-	for _, kept := range []string{"no", "yes"} {
-		t.Run("appendonly "+kept, func(t *testing.T) {
-			t.Parallel()
-			s := valkeytest.Start(t, "--appendonly", kept, "--appendfsync", "always")
-			v := openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: time.Second})
-			const life = 3 * time.Second
-			once := func(v *kv.Valkey, nonce string) (bool, error) { return v.SetNX(t.Context(), nonce, life) }
-			if ok, err := once(v, "a"); !ok || err != nil {
-				t.Fatalf("control: %v, %v", ok, err)
+	taken := func(t *testing.T, v *kv.Valkey, nonce string, life time.Duration) {
+		t.Helper()
+		eventually(t, "nonces are taken", func() bool { ok, err := v.SetNX(t.Context(), nonce, life); return ok && err == nil })
+	}
+	t.Run("appendonly yes", func(t *testing.T) {
+		t.Parallel()
+		old, newcomer, _ := restarted(t, "yes", time.Hour)
+		for i, v := range []*kv.Valkey{old, newcomer} {
+			taken(t, v, fmt.Sprint("b", i), time.Hour)
+			if ok, err := v.SetNX(t.Context(), "a", time.Hour); ok || err != nil {
+				t.Errorf("process %d: the same nonce: %v, %v, want false", i, ok, err)
 			}
-			s.Kill()
-			s.Start()
-			began := time.Now()
-			if kept == "no" { // whoever comes first, also before this process has noticed
-				if ok, err := once(v, "a"); ok || !errors.Is(err, kv.ErrUnavailable) {
-					t.Errorf("the same nonce: %v, %v, want ErrUnavailable", ok, err)
+		}
+	})
+	t.Run("appendonly no", func(t *testing.T) {
+		t.Parallel()
+		old, newcomer, _ := restarted(t, "no", time.Hour)
+		for i, v := range []*kv.Valkey{old, newcomer} { // the old one also before it has noticed
+			for _, nonce := range []string{"a", "b"} {
+				if ok, err := v.SetNX(t.Context(), nonce, time.Hour); ok || !errors.Is(err, kv.ErrUnavailable) {
+					t.Errorf("process %d: nonce %s: %v, %v, want ErrUnavailable", i, nonce, ok, err)
 				}
 			}
 			eventually(t, "the server is back", func() bool { return !v.Away() })
-			if kept == "yes" {
-				eventually(t, "nonces are taken", func() bool { ok, err := once(v, "b"); return ok && err == nil })
-				if ok, err := once(v, "a"); ok || err != nil {
-					t.Errorf("the same nonce: %v, %v, want false", ok, err)
-				}
-				return
-			}
-			newcomer := openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: time.Second})
-			eventually(t, "nonces are taken", func() bool {
-				ok, err := once(newcomer, "a")
-				if time.Since(began) < life-time.Second && ok {
-					t.Errorf("a process that came later took the nonce again after %v", time.Since(began))
-				}
-				return ok && err == nil
-			})
-			if ok, err := once(v, "c"); !ok || err != nil {
-				t.Errorf("another nonce: %v, %v, want true", ok, err)
-			}
-		})
-	}
+		}
+	})
+	t.Run("until they are over", func(t *testing.T) {
+		t.Parallel()
+		const life = 3 * time.Second
+		old, newcomer, began := restarted(t, "no", life)
+		taken(t, old, "b", life)
+		taken(t, newcomer, "a", life)
+		if took := time.Since(began); took < life {
+			t.Errorf("a nonce was taken again after %v, want %v", took, life)
+		}
+	})
 }
 
 // A subscription outlives its connection.
 func TestValkeyListensAgain(t *testing.T) {
 	t.Parallel()
 	s := valkeytest.Start(t)
-	v := openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: time.Second})
-	other := openValkey(t, s.URL(), kv.ValkeyOptions{Timeout: time.Second})
+	v := openValkey(t, s.URL(), kv.ValkeyOptions{})
+	other := openValkey(t, s.URL(), kv.ValkeyOptions{})
 	sub, err := v.Subscribe(t.Context(), "news")
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"sallyport.dev/zone"
 )
 
 // The counter on the server is Memory's window (see window): nine slices of an
@@ -17,8 +16,8 @@ import (
 //
 // The script gets now, far and least from what stands before it, the length of a
 // slice as ARGV[1] and the count of the rate as ARGV[2], and returns whether the
-// event is allowed, how many more would be, and after how many microseconds the
-// oldest is forgotten. Another window is another key: while gateways change to a
+// event is allowed, how many more would be, and after how many microseconds as many
+// are forgotten as window.reset says. Another window is another key: while gateways change to a
 // new map one by one, they do not reset each other's counters.
 //
 // A refusal writes nothing, so that a flood costs no replication. Time stands
@@ -54,9 +53,10 @@ if allowed == 1 or moved then
   local life = math.max(least, math.ceil(((n + 9) * slice - now) / 1000) + 100)
   redis.call('SET', KEYS[1], struct.pack('<dI4I4I4I4I4I4I4I4I4', n, unpack(c)), 'PX', string.format('%.0f', life))
 end
-local reset = 0
+local reset, left = 0, sum
 for s = n - 8, n do
-  if c[s % 9 + 1] > 0 then
+  left = left - c[s % 9 + 1]
+  if c[s % 9 + 1] > 0 and left < count then
     reset = (s + 9) * slice - now
     break
   end
@@ -90,13 +90,6 @@ for s = head, head - 8, -1 do
   end
 end
 return 0`
-
-// sliceOf returns the length of a window's slices in microseconds, rounded up:
-// eight of them are at least the window.
-func sliceOf(rate zone.Rate) int64 {
-	window := (int64(rate.Window) + 999) / 1000
-	return (window + parts - 1) / parts
-}
 
 // counterName returns what the counter of a key and a window is called.
 func (v *Valkey) counterName(key string, slice int64) string {

@@ -13,11 +13,23 @@ import (
 	"sallyport.dev/zone"
 )
 
-// openValkey opens a server for a test.
+// patience is the longest time that a call takes where a test is not about it.
+const patience = time.Minute
+
+// openValkey opens a server for a test, with patience.
 func openValkey(t testing.TB, url string, o kv.ValkeyOptions) *kv.Valkey {
+	t.Helper()
+	return openAsIs(t, url, o.Patient())
+}
+
+// openAsIs is openValkey with the heart of production.
+func openAsIs(t testing.TB, url string, o kv.ValkeyOptions) *kv.Valkey {
 	t.Helper()
 	if o.Zone == "" {
 		o.Zone = "shop"
+	}
+	if o.Timeout == 0 {
+		o.Timeout = patience
 	}
 	v, err := kv.OpenValkey(t.Context(), url, o)
 	if err != nil {
@@ -34,7 +46,7 @@ func openValkey(t testing.TB, url string, o kv.ValkeyOptions) *kv.Valkey {
 // eventually waits until what is asked for is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for !so() {
 		select {
@@ -50,7 +62,7 @@ func TestValkey(t *testing.T) {
 	n := 0
 	kvtest.Run(t, func(t *testing.T) kvtest.Engine {
 		n++
-		v := openValkey(t, s.URL(), kv.ValkeyOptions{Zone: fmt.Sprint("zone", n), Timeout: 5 * time.Second})
+		v := openValkey(t, s.URL(), kv.ValkeyOptions{Zone: fmt.Sprint("zone", n)})
 		v.UseCallerTime()
 		return kvtest.Engine{Store: v, Pass: time.Sleep, Grain: time.Microsecond}
 	})
@@ -77,7 +89,7 @@ func TestFallbackContract(t *testing.T) {
 	n := 0
 	kvtest.Run(t, func(t *testing.T) kvtest.Engine {
 		n++
-		v := openValkey(t, s.URL(), kv.ValkeyOptions{Zone: fmt.Sprint("zone", n), Timeout: 5 * time.Second})
+		v := openValkey(t, s.URL(), kv.ValkeyOptions{Zone: fmt.Sprint("zone", n)})
 		v.UseCallerTime()
 		start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 		local := kv.NewMemory(func() time.Time { return start }, 1000)
@@ -88,7 +100,7 @@ func TestFallbackContract(t *testing.T) {
 // Keys of the server are bounded in size, go away, and say nothing of the caller's.
 func TestValkeyKeys(t *testing.T) {
 	s := valkeytest.Start(t)
-	v := openValkey(t, s.URL(), kv.ValkeyOptions{})
+	v := openAsIs(t, s.URL(), kv.ValkeyOptions{})
 	const secret = "203.0.113.7|anna@shop.example"
 	if _, err := v.Take(t.Context(), secret, zone.Rate{Count: 3, Window: time.Minute}, time.Time{}); err != nil {
 		t.Fatal(err)

@@ -33,10 +33,17 @@ type window struct {
 	counts [parts + 1]uint32 // slice n is at n % 9
 }
 
-// take counts an event at a time (nanoseconds from any fixed point, not
+// sliceOf returns the length of a window's slices in microseconds, rounded up: eight
+// of them are at least the window.
+func sliceOf(rate zone.Rate) int64 {
+	window := (int64(rate.Window) + 999) / 1000
+	return (window + parts - 1) / parts
+}
+
+// take counts an event at a time (nanoseconds since 1970, not
 // negative) if the rate allows it and it is not only asked. It takes constant time.
 func (w *window) take(rate zone.Rate, now int64, ask bool) Result {
-	slice := (int64(rate.Window) + parts - 1) / parts // rounded up: eight of them are at least W
+	slice := 1000 * sliceOf(rate)
 	if w.slice != slice {
 		*w = window{slice: slice, head: now / slice} // new, or the map changed the window
 	}
@@ -48,17 +55,16 @@ func (w *window) take(rate zone.Rate, now int64, ask bool) Result {
 		w.newest = w.head
 	}
 	r.Remaining = max(0, rate.Count-int(w.sum)) // the map may have lowered the count
-	r.Reset = w.reset(now)
+	r.Reset = w.reset(rate, now)
 	return r
 }
 
 // undo takes back the newest event that still counts.
 func (w *window) undo(rate zone.Rate, now int64) {
-	slice := (int64(rate.Window) + parts - 1) / parts
-	if w.slice != slice {
+	if w.slice != 1000*sliceOf(rate) {
 		return
 	}
-	w.advance(now / slice)
+	w.advance(now / w.slice)
 	for n := w.head; n >= max(0, w.head-parts); n-- {
 		if count := &w.counts[n%(parts+1)]; *count > 0 {
 			*count--
@@ -82,10 +88,13 @@ func (w *window) advance(n int64) {
 	}
 }
 
-// reset returns how long the oldest event counts still.
-func (w *window) reset(now int64) time.Duration {
+// reset returns how long the oldest event counts still, or so many of them that
+// there is a place again: the map may have lowered the count.
+func (w *window) reset(rate zone.Rate, now int64) time.Duration {
+	left := int(w.sum)
 	for n := max(0, w.head-parts); n <= w.head; n++ {
-		if w.counts[n%(parts+1)] > 0 {
+		count := int(w.counts[n%(parts+1)])
+		if left -= count; count > 0 && left < rate.Count {
 			return time.Duration((n+parts+1)*w.slice - now)
 		}
 	}

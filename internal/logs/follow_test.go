@@ -25,7 +25,7 @@ func TestFollow(t *testing.T) {
 			defer stop()
 			wrote = c
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		began := make(chan struct{})
 		go func() {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,18 +228,30 @@ func TestOneLetterAConnection(t *testing.T) {
 // TestHang: a server that says nothing costs one delivery's time.
 func TestHang(t *testing.T) {
 	w := newWorld(t)
-	w.box.dialer.limit = 50 * time.Millisecond
 	for _, stage := range []mailtest.Stage{mailtest.Hello, mailtest.Mail, mailtest.Data} {
-		w.server.AnswerAt(stage, mailtest.Hang())
+		var reached atomic.Bool
+		w.server.Answer(func(at mailtest.Stage, _ string) mailtest.Reply {
+			if at != stage {
+				return mailtest.Reply{}
+			}
+			reached.Store(true)
+			return mailtest.Hang()
+		})
 		w.enqueue("ann@example.org")
-		w.flush()
-		w.wantStates("ready unreachable:1")
+		for limit := 50 * time.Millisecond; !reached.Load(); limit *= 2 { // until it came so far
+			if limit > patience {
+				t.Fatalf("%s is never reached", stage)
+			}
+			w.box.dialer.limit = limit
+			w.now.advance(time.Hour)
+			w.flush()
+			w.wantStates("ready unreachable:1")
+		}
 		w.server.Answer(nil)
-		w.box.dialer.limit = deliveryLimit
+		w.box.dialer.limit = patience
 		w.now.advance(time.Hour)
 		w.flush()
 		w.wantStates("")
-		w.box.dialer.limit = 50 * time.Millisecond
 		must(t, w.db.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.Exec(ctx, "DELETE FROM mail_outbox")
 			return err

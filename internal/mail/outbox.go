@@ -57,6 +57,8 @@ type Outbox struct {
 	from    string
 	zone    string
 	dialer  dialer
+	last    time.Duration // lastDelivery
+	note    time.Duration // lastWrite
 	full    int
 	maxDead int
 	shake   func() float64
@@ -92,6 +94,7 @@ func New(c Config) (*Outbox, error) {
 		db: c.DB, root: c.Root, letters: letters, render: c.Render, clock: c.Clock, log: c.Log,
 		from: from, zone: c.Zone.Name, full: c.Full, maxDead: maxDead, shake: c.Jitter,
 		dialer: dialer{relay: at, roots: c.Roots, helo: c.Zone.Name, limit: deliveryLimit},
+		last:   lastDelivery, note: lastWrite,
 	}
 	if o.render == nil {
 		o.render = o.plain

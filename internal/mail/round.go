@@ -76,7 +76,7 @@ func (o *Outbox) work(ctx context.Context, r *row, c **connection) ending {
 
 	// A delivery that has begun is not torn when the process stops: the server
 	// may have the letter already.
-	dctx, cancel := graceful(ctx, lastDelivery, o.dialer.limit)
+	dctx, cancel := graceful(ctx, o.last, o.dialer.limit)
 	defer cancel()
 	if *c != nil { // of the letter before; servers may have had enough of it
 		if err = (*c).send(dctx, m); err != nil {
@@ -213,7 +213,7 @@ func (o *Outbox) finish(ctx context.Context, e ending) {
 	if e.noted {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.note)
 	defer cancel()
 	if err := o.end(ctx, e); err != nil {
 		o.log.ErrorContext(ctx, "end of a letter not noted yet", "kind", e.row.kind, "state", e.state, "error", err)

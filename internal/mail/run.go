@@ -27,7 +27,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.note)
 			defer cancel()
 			if err := o.payOwed(ctx); err != nil {
 				o.log.ErrorContext(ctx, "sent letters not noted: they may be sent twice", "error", err)

@@ -27,18 +27,23 @@ func TestTLS(t *testing.T) {
 			address := server.URL()[strings.LastIndexByte(server.URL(), '@')+1:]
 			other := map[string]string{"smtps": "smtp+starttls", "starttls": "smtps"}[name]
 			for _, c := range []struct {
-				name  string
-				url   string
-				roots *x509.CertPool
-				step  Step
+				name   string
+				url    string
+				roots  *x509.CertPool
+				step   Step
+				silent bool // both wait for the other's first word
 			}{
-				{"another CA", server.URL(), x509.NewCertPool(), Cover},
-				{"wrong password", strings.Replace(server.URL(), "w%C3%B6rd", "hunter2", 1), server.Roots(), Prove},
-				{"the other kind of TLS", other + server.URL()[strings.Index(server.URL(), "://"):], server.Roots(), ""},
-				{"in clear", "smtp://" + address, server.Roots(), ""},
-				{"nothing there", strings.Replace(server.URL(), address, "127.0.0.1:1", 1), server.Roots(), Connect},
+				{"another CA", server.URL(), x509.NewCertPool(), Cover, false},
+				{"wrong password", strings.Replace(server.URL(), "w%C3%B6rd", "hunter2", 1), server.Roots(), Prove, false},
+				{"the other kind of TLS", other + server.URL()[strings.Index(server.URL(), "://"):], server.Roots(), "", name == "smtps"},
+				{"in clear", "smtp://" + address, server.Roots(), "", name == "smtps"},
+				{"nothing there", strings.Replace(server.URL(), address, "127.0.0.1:1", 1), server.Roots(), Connect, false},
 			} {
-				w.deny(t, c.name, c.url, c.roots, c.step)
+				limit := patience
+				if c.silent {
+					limit = 300 * time.Millisecond
+				}
+				w.deny(t, c.name, c.url, c.roots, c.step, limit)
 			}
 			if n := len(server.Messages()); n != 1 {
 				t.Errorf("%d letters, want 1", n)
@@ -48,10 +53,10 @@ func TestTLS(t *testing.T) {
 }
 
 // deny: over this url nothing is sent, and no secret is told.
-func (w *world) deny(t *testing.T, name, url string, roots *x509.CertPool, at Step) {
+func (w *world) deny(t *testing.T, name, url string, roots *x509.CertPool, at Step, limit time.Duration) {
 	t.Helper()
 	box := w.outbox(w.db, func(c *Config) { c.URL, c.Roots = obs.Secret(url), roots })
-	box.dialer.limit = 300 * time.Millisecond // some say nothing
+	box.dialer.limit = limit
 	_, err := box.dialer.dial(t.Context())
 	if at != "" && (err == nil || stepOf(err) != at) {
 		t.Fatalf("%s: %v at %q, want an error at %q", name, err, stepOf(err), at)
@@ -117,7 +122,6 @@ func TestBetween(t *testing.T) {
 			server := mailtest.StartSTARTTLS(t)
 			between := mailtest.Intercept(t, server, c.change)
 			w := newWorldWith(t, server, func(c *Config) { c.URL = obs.Secret(between.URL()) })
-			w.box.dialer.limit = 2 * time.Second
 			w.enqueue("ann@example.org")
 			w.flush()
 			if n := len(server.Messages()); (n == 1) != c.arrives {

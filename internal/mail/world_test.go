@@ -19,6 +19,9 @@ import (
 	"sallyport.dev/zone"
 )
 
+// patience is what a delivery may take where a test is not about that.
+const patience = time.Minute
+
 // world is an outbox over a real store and a real SMTP server, with a clock that
 // the test moves.
 type world struct {
@@ -86,6 +89,7 @@ func (w *world) outbox(db *store.DB, change ...func(*Config)) *Outbox {
 	}
 	box, err := New(c)
 	must(w.t, err)
+	box.dialer.limit, box.last, box.note = patience, patience, patience
 	return box
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,9 +137,12 @@ func TestServiceThatIsSlow(t *testing.T) {
 			_, _ = io.WriteString(w, "begun")
 			_ = http.NewResponseController(w).Flush()
 		}
-		<-r.Context().Done()
+		select {
+		case <-r.Context().Done():
+		case <-time.After(patience): // whole in the end, where nothing bounds it
+		}
 	}
-	short := 50 * time.Millisecond
+	const short = 50 * time.Millisecond
 	for _, c := range []struct {
 		name, path string
 		set        func(*Config)
@@ -147,7 +151,6 @@ func TestServiceThatIsSlow(t *testing.T) {
 		{"no head", "/open", func(c *Config) { c.HeadTime = short }, false},
 		{"whole time", "/open", func(c *Config) { c.AnswerTime = short }, false},
 		{"silent in the middle", "/open?head", func(c *Config) { c.PieceTime = short }, true},
-		{"whole time in the middle", "/open?head", func(c *Config) { c.AnswerTime = short }, true},
 		{"no head of a stream", "/live", func(c *Config) { c.AnswerTime = short }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -163,12 +166,35 @@ func TestServiceThatIsSlow(t *testing.T) {
 			}
 		})
 	}
+	t.Run("whole time in the middle", func(t *testing.T) {
+		doubling(t, func(bound time.Duration) bool {
+			b := newBed(t, serviceOn(t, stall), func(c *Config, _ *door) { c.AnswerTime, c.PieceTime = bound, time.Hour })
+			start := time.Now()
+			res := b.ask("GET", "/open?head", b.guard.Token("anonymous"), nil)
+			defer func() { _ = res.Body.Close() }()
+			if res.StatusCode != http.StatusOK { // the bound is the head's, too
+				wantReason(t, res, problem.UpstreamTimeout)
+				return false
+			}
+			if body, err := io.ReadAll(res.Body); err == nil || string(body) != "begun" || time.Since(start) < bound {
+				t.Errorf("got %q, %v after %s, want the beginning and an error after %s", body, err, time.Since(start), bound)
+			}
+			return true
+		})
+	})
 }
 
 // TestStreamFlows opens a stream, lets an ordinary request run into the bound of
 // the whole time, and finds the older stream alive.
 func TestStreamFlows(t *testing.T) {
+	doubling(t, func(bound time.Duration) bool { return streamFlows(t, bound) })
+}
+
+// streamFlows reports whether the head of the stream came within the bound.
+func streamFlows(t *testing.T, bound time.Duration) bool {
 	events := make(chan string)
+	end := sync.OnceFunc(func() { close(events) })
+	defer end()
 	b := newBed(t, serviceOn(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/live" {
 			<-r.Context().Done()
@@ -180,9 +206,13 @@ func TestStreamFlows(t *testing.T) {
 			_, _ = fmt.Fprintf(w, "data: %s\n", e)
 			_ = http.NewResponseController(w).Flush()
 		}
-	}), func(c *Config, _ *door) { c.AnswerTime = 100 * time.Millisecond })
+	}), func(c *Config, _ *door) { c.AnswerTime = bound })
 	res := b.ask("GET", "/live", b.guard.Token("anonymous"), nil) // the head comes before any event
 	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		wantReason(t, res, problem.UpstreamTimeout)
+		return false
+	}
 	lines := bufio.NewReader(res.Body)
 	next := func(event string) {
 		t.Helper()
@@ -198,11 +228,12 @@ func TestStreamFlows(t *testing.T) {
 	if b.sidecar.handles.len() == 0 {
 		t.Error("the handle of an open stream was withdrawn")
 	}
-	close(events)
+	end()
 	if rest, err := io.ReadAll(lines); err != nil || len(rest) != 0 {
 		t.Errorf("at the end: got %q, %v", rest, err)
 	}
 	eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
+	return true
 }
 
 func TestSilentStreamEnds(t *testing.T) {
@@ -246,29 +277,32 @@ func TestSenderThatStops(t *testing.T) {
 // TestSenderThatDrips: a small body that comes for ever holds its place no longer
 // than a request may take.
 func TestSenderThatDrips(t *testing.T) {
+	const bound = 50 * time.Millisecond
 	b := newBed(t, serviceOn(t, func(http.ResponseWriter, *http.Request) { t.Error("the service has got a request") }),
-		func(c *Config, _ *door) { c.AnswerTime = 50 * time.Millisecond })
+		func(c *Config, _ *door) { c.AnswerTime = bound })
 	c, err := net.Dial("tcp", strings.TrimPrefix(b.inner, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_, _ = fmt.Fprintf(c, "POST /open HTTP/1.1\r\nHost: orders\r\nTxn-Token: %s\r\nContent-Length: 10000\r\n\r\n", b.guard.Token("anonymous"))
+	const drops = 16 << 10 // as much as is read ahead
+	start := time.Now()
+	_, _ = fmt.Fprintf(c, "POST /open HTTP/1.1\r\nHost: orders\r\nTxn-Token: %s\r\nContent-Length: %d\r\n\r\n", b.guard.Token("anonymous"), drops)
 	res := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		res <- line
 	}()
-	for drops := range 10000 {
+	for range drops - 1 { // it never becomes whole
 		_, _ = c.Write([]byte("x"))
 		select {
 		case got := <-res:
-			if !strings.Contains(got, " 504 ") || drops == 0 {
-				t.Errorf("after %d bytes: %q, want 504", drops, got)
+			if took := time.Since(start); !strings.Contains(got, " 504 ") || took < bound {
+				t.Errorf("after %s: %q, want 504 after %s", took, got, bound)
 			}
 			eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
 			return
-		case <-time.After(time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	t.Error("the request has taken every drop")

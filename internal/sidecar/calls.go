@@ -30,7 +30,7 @@ func (s *Sidecar) takeCalls(ctx context.Context, end context.CancelCauseFunc) (*
 	c := &calls{out: newOutbound(s.cfg, s.handles, itself), served: make(chan error, 1)}
 	c.srv = &http.Server{
 		Handler:           c.out,
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: s.cfg.CallHead,
 		ReadTimeout:       s.cfg.AnswerTime, // guard.Client bounds a call more tightly
 		WriteTimeout:      s.cfg.AnswerTime,
 		IdleTimeout:       time.Minute,

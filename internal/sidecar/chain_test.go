@@ -108,6 +108,8 @@ func TestChain(t *testing.T) {
 		Zone: parse(t, text), Service: "orders", Guard: g, Socket: socket,
 		Listen: func(context.Context, string, string) (net.Listener, error) { return inner, nil },
 		Log:    slog.New(slog.NewTextHandler(t.Output(), nil)),
+
+		DialTime: patience, CallHead: patience, HeadTime: patience, PieceTime: patience, Drain: patience,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,8 @@ type Config struct {
 	PieceTime  time.Duration // 30 s between two pieces of an answer
 	AnswerTime time.Duration // 5 min for the whole answer, and for the whole request where it has a body; a declared stream only until its head
 	StreamIdle time.Duration // 2 min that a declared stream is silent
+	CallHead   time.Duration // 5 s for the head of a call
+	TunnelRest time.Duration // 10 s that one direction of a tunnel may be silent once the other has ended: WebSocket ends in both at once (RFC 6455 section 7.1.1)
 	Drain      time.Duration // 10 s for calls that are under way at the end
 
 	Log *slog.Logger // default discards
@@ -72,6 +74,8 @@ func (c Config) withDefaults() Config {
 	span(&c.PieceTime, 30*time.Second)
 	span(&c.AnswerTime, 5*time.Minute)
 	span(&c.StreamIdle, 2*time.Minute)
+	span(&c.CallHead, 5*time.Second)
+	span(&c.TunnelRest, 10*time.Second)
 	span(&c.Drain, 10*time.Second)
 	if c.CallBody == 0 {
 		c.CallBody = 64 << 20

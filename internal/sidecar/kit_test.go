@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +105,7 @@ func (d *door) Serve(ctx context.Context, l net.Listener, h http.Handler) error 
 	protected := d.Protect(h)
 	srv := &http.Server{
 		Protocols:         bothVersions(),
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			in := d.Request(r.Method, "/", "")
@@ -165,6 +164,8 @@ func prepare(t testing.TB, upstream string, options ...option) *bed {
 		Zone: z, Service: "orders", Guard: b.guard, Socket: b.socket,
 		Listen: func(context.Context, string, string) (net.Listener, error) { return listener, nil },
 		Log:    slog.New(slog.NewTextHandler(t.Output(), nil)),
+		// What a test does not ask for must not end it, however slow its machine is.
+		DialTime: patience, CallHead: patience, HeadTime: patience, PieceTime: patience, TunnelRest: patience, Drain: patience,
 	}
 	for _, o := range options {
 		o(&c, b.guard)
@@ -177,6 +178,14 @@ func prepare(t testing.TB, upstream string, options ...option) *bed {
 
 func (b *bed) start() {
 	b.t.Helper()
+	if err := b.tryStart(); err != nil {
+		b.t.Fatalf("run ended: %v", err)
+	}
+}
+
+// tryStart returns when the door is open, or why Run ended before.
+func (b *bed) tryStart() error {
+	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.t.Context())
 	b.end = cancel
 	go func() {
@@ -187,14 +196,22 @@ func (b *bed) start() {
 		cancel()
 		<-b.ended
 	})
+	over := false
 	eventually(b.t, "the door is open", func() bool {
 		select {
 		case <-b.ended:
-			b.t.Fatalf("run ended: %v", b.err)
+			over = true
 		default:
 		}
-		return b.sidecar.open.Load()
+		return over || b.sidecar.open.Load()
 	})
+	if over && b.err == nil {
+		return errors.New("without an error")
+	}
+	if over {
+		return b.err
+	}
+	return nil
 }
 
 // awaitSocket waits until the outbound socket takes connections.
@@ -257,7 +274,7 @@ func serviceOn(t testing.TB, h http.HandlerFunc) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: h, Protocols: bothVersions(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	srv := &http.Server{Handler: h, Protocols: bothVersions(), ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return "unix:" + path
@@ -357,6 +374,15 @@ func (b *bed) outbound() *http.Client {
 // call makes a call as the service does.
 func (b *bed) call(method, url string, header http.Header, body io.Reader) *http.Response {
 	b.t.Helper()
+	res, err := b.tryCall(method, url, header, body)
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, url, err)
+	}
+	return res
+}
+
+func (b *bed) tryCall(method, url string, header http.Header, body io.Reader) (*http.Response, error) {
+	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, url, body)
 	if err != nil {
 		b.t.Fatal(err)
@@ -364,11 +390,7 @@ func (b *bed) call(method, url string, header http.Header, body io.Reader) *http
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	res, err := b.outbound().Do(req)
-	if err != nil {
-		b.t.Fatalf("%s %s: %v", method, url, err)
-	}
-	return res
+	return b.outbound().Do(req)
 }
 
 // read returns the body and ends the answer.
@@ -391,10 +413,26 @@ func wantReason(t testing.TB, res *http.Response, want problem.Reason) {
 	}
 }
 
+// patience is against hanging alone: no verdict hangs on it.
+const patience = 2 * time.Minute
+
+// doubling repeats an episode with twice its bound until it says that it got
+// through what has to come before the bound. So a slow machine takes longer and
+// nothing else.
+func doubling(t testing.TB, episode func(bound time.Duration) (through bool)) {
+	t.Helper()
+	for bound := 50 * time.Millisecond; bound < patience; bound *= 2 {
+		if episode(bound) {
+			return
+		}
+	}
+	t.Fatal("nothing came before its bound, however long that was")
+}
+
 // eventually waits for what another goroutine does next.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); runtime.Gosched() {
+	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not in time: %s", what)
 		}

@@ -69,7 +69,7 @@ func (o *outbound) answerSocket(w http.ResponseWriter, res *http.Response, c *ca
 	}
 	o.sockets.open.Add(1) // before the server forgets the connection
 	defer o.sockets.open.Done()
-	why, err := openTunnel(o.sockets.over, w, res.Header, called{conn}, o.cfg.StreamIdle)
+	why, err := openTunnel(o.sockets.over, w, res.Header, called{conn}, o.cfg.StreamIdle, o.cfg.TunnelRest)
 	if err != nil {
 		return problem.New(problem.InternalError, err)
 	}

@@ -85,6 +85,16 @@ func newSocketBed(t *testing.T, why error, change func(*http.Response), options 
 // say sends bytes to the outbound socket and reads an answer.
 func (b *bed) say(request string) (net.Conn, *bufio.Reader, *http.Response) {
 	b.t.Helper()
+	c, in, res, err := b.trySay(request)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return c, in, res
+}
+
+// trySay is say where no answer may come.
+func (b *bed) trySay(request string) (net.Conn, *bufio.Reader, *http.Response, error) {
+	b.t.Helper()
 	c, err := net.Dial("unix", b.socket)
 	if err != nil {
 		b.t.Fatal(err)
@@ -95,10 +105,7 @@ func (b *bed) say(request string) (net.Conn, *bufio.Reader, *http.Response) {
 	}
 	in := bufio.NewReader(c)
 	res, err := http.ReadResponse(in, &http.Request{Method: http.MethodGet})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return c, in, res
+	return c, in, res, err
 }
 
 func (s *socketBed) upgrade(more string) string {
@@ -231,24 +238,22 @@ func TestUpgradeThatTheGuardRefuses(t *testing.T) {
 }
 
 // TestSocketOfTheServiceEnds: with the guard's, with its own connection, with
-// silence and with the sidecar; each end is seen on the other side.
+// the sidecar and with silence; each end is seen on the other side.
 func TestSocketOfTheServiceEnds(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		idle time.Duration
 		end  func(*socketBed, net.Conn)
 	}{
-		{"the guard's", 0, func(s *socketBed, _ net.Conn) { _ = s.far.Close() }},
-		{"the service's", 0, func(_ *socketBed, c net.Conn) { _ = c.Close() }},
-		{"silence", 50 * time.Millisecond, func(*socketBed, net.Conn) {}},
-		{"the sidecar's", 0, func(s *socketBed, _ net.Conn) { s.let(); go func() { _ = s.stop() }() }},
+		{"the guard's", func(s *socketBed, _ net.Conn) { _ = s.far.Close() }},
+		{"the service's", func(_ *socketBed, c net.Conn) { _ = c.Close() }},
+		{"the sidecar's", func(s *socketBed, _ net.Conn) { s.let(); go func() { _ = s.stop() }() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			why := error(problem.New(problem.InsideCall, errors.New("the map took it")))
 			if c.name != "the guard's" {
 				why = nil
 			}
-			s := newSocketBed(t, why, nil, func(cfg *Config, _ *door) { cfg.StreamIdle = c.idle })
+			s := newSocketBed(t, why, nil)
 			conn, in, res := s.say(s.upgrade("") + "x")
 			if res.StatusCode != 101 {
 				t.Fatalf("got %d", res.StatusCode)
@@ -263,4 +268,29 @@ func TestSocketOfTheServiceEnds(t *testing.T) {
 			}
 		})
 	}
+	t.Run("silence", func(t *testing.T) {
+		doubling(t, func(idle time.Duration) bool {
+			s := newSocketBed(t, nil, nil, func(cfg *Config, _ *door) { cfg.StreamIdle = idle })
+			start := time.Now()
+			_, in, res, err := s.trySay(s.upgrade("") + "x")
+			if err != nil {
+				return false
+			}
+			if res.StatusCode != 101 {
+				t.Fatalf("got %d", res.StatusCode)
+			}
+			heard, _ := io.ReadAll(s.far)
+			took := time.Since(start)
+			if rest, _ := io.ReadAll(in); len(rest) != 0 {
+				t.Errorf("the service hears %q", rest)
+			}
+			if len(heard) == 0 {
+				return false
+			}
+			if string(heard) != "x" || took < idle {
+				t.Errorf("the callee hears %q, and the end after %s, want that after %s", heard, took, idle)
+			}
+			return true
+		})
+	})
 }

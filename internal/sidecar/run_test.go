@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"sallyport.dev/guard"
@@ -134,6 +135,13 @@ func TestDrainLetsRequestsCall(t *testing.T) {
 	if got := read(t, b.call("GET", "http://accounts/accounts/1", http.Header{headerHandle: {open}}, nil)); got != "from accounts" {
 		t.Errorf("the call of an open request got %q while draining", got)
 	}
+	eventually(t, "the listener is closed", func() bool { // by another goroutine than what closes the door
+		c, err := net.Dial("tcp", strings.TrimPrefix(b.inner, "http://"))
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
 	if _, err := b.tryAsk("GET", "/open", b.guard.Token("anonymous"), nil, nil); err == nil {
 		t.Error("a new request was taken while draining")
 	}
@@ -374,12 +382,6 @@ func TestConnectionsOfCallsAreBounded(t *testing.T) {
 // TestOutboundOverTCP: whoever asks there is unknown, so the sidecar itself is
 // not there.
 func TestOutboundOverTCP(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
 	to := newCallees()
 	to.answer = func(r *http.Request) (*http.Response, error) {
 		if r.URL.Host == ownHost {
@@ -387,7 +389,24 @@ func TestOutboundOverTCP(t *testing.T) {
 		}
 		return response(r, 200, nil, strings.NewReader("from "+r.URL.Host)), nil
 	}
-	b := newBed(t, serviceOn(t, http.NotFound), to.option, func(c *Config, _ *door) { c.Socket = address })
+	var b *bed
+	var address string
+	for tries := 0; ; tries++ {
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address = free.Addr().String()
+		_ = free.Close()
+		b = prepare(t, serviceOn(t, http.NotFound), to.option, func(c *Config, _ *door) { c.Socket = address })
+		err = b.tryStart()
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || tries == 20 { // else another process was given the port meanwhile
+			t.Fatalf("run ended: %v", err)
+		}
+	}
 	call := func(method, host, path string) *http.Response {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, nil)
 		if err != nil {

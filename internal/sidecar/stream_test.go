@@ -36,6 +36,16 @@ const accepted = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" // RFC 6455 section 1.3
 // join opens a WebSocket at the inner door.
 func (b *bed) join(path, header string) (net.Conn, *bufio.Reader, *http.Response) {
 	b.t.Helper()
+	c, in, res, err := b.tryJoin(path, header)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return c, in, res
+}
+
+// tryJoin is join where no answer may come.
+func (b *bed) tryJoin(path, header string) (net.Conn, *bufio.Reader, *http.Response, error) {
+	b.t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(b.inner, "http://"))
 	if err != nil {
 		b.t.Fatal(err)
@@ -46,10 +56,7 @@ func (b *bed) join(path, header string) (net.Conn, *bufio.Reader, *http.Response
 	}
 	in := bufio.NewReader(c)
 	res, err := http.ReadResponse(in, nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return c, in, res
+	return c, in, res, err
 }
 
 func TestWebSocket(t *testing.T) {
@@ -104,10 +111,23 @@ func TestWebSocketsThatAreNone(t *testing.T) {
 
 func TestSilentWebSocketEnds(t *testing.T) {
 	upstream, _ := chat(t, accepted)
-	b := newBed(t, upstream, func(c *Config, _ *door) { c.StreamIdle = 50 * time.Millisecond })
-	_, in, _ := b.join("/chat", handshake)
-	_, _ = io.ReadAll(in)
-	eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
+	doubling(t, func(idle time.Duration) bool {
+		b := newBed(t, upstream, func(c *Config, _ *door) { c.StreamIdle = idle })
+		start := time.Now()
+		_, in, res, err := b.tryJoin("/chat", handshake)
+		if err != nil {
+			return false
+		}
+		if res.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("got %d", res.StatusCode)
+		}
+		_, _ = io.ReadAll(in)
+		if took := time.Since(start); took < idle {
+			t.Errorf("it ended after %s, want %s", took, idle)
+		}
+		eventually(t, "the handle is withdrawn", func() bool { return b.sidecar.handles.len() == 0 })
+		return true
+	})
 }
 
 // overHTTP2 returns a client of the inner door that speaks HTTP/2 without TLS.

@@ -13,10 +13,6 @@ import (
 	"sallyport.dev/internal/upstream"
 )
 
-// tunnelRest is how long one direction of a tunnel may be silent once the other
-// has ended: WebSocket ends in both at once (RFC 6455 section 7.1.1).
-const tunnelRest = 10 * time.Second
-
 // far is the end of a tunnel that took a WebSocket: the service, or the callee of
 // a call of it.
 type far interface {
@@ -30,29 +26,30 @@ type far interface {
 type tunnel struct {
 	far    far
 	sender net.Conn
-	idle   atomic.Int64 // nanoseconds that both may be silent
-	last   atomic.Int64 // unix nanoseconds of the last byte
+	rest   time.Duration // that one may be silent once the other has ended
+	idle   atomic.Int64  // nanoseconds that both may be silent
+	last   atomic.Int64  // unix nanoseconds of the last byte
 	over   sync.Once
 }
 
 // answerTunnel gives the service's 101 and what follows it. The connection is the
 // guard's to end as well: with its certificates, and when the map takes the right.
 func (d *inbound) answerTunnel(ctx context.Context, w http.ResponseWriter, x *upstream.Exchange) error {
-	_, err := openTunnel(ctx, w, x.Header, x, d.cfg.StreamIdle)
+	_, err := openTunnel(ctx, w, x.Header, x, d.cfg.StreamIdle, d.cfg.TunnelRest)
 	return err
 }
 
 // openTunnel gives the 101 with the fields that go on, and moves what follows it
 // until the tunnel ends, with ctx at the latest. It returns why nothing more came
 // from the far end; err: there is no tunnel, and nothing was answered.
-func openTunnel(ctx context.Context, w http.ResponseWriter, from http.Header, to far, idle time.Duration) (why, err error) {
+func openTunnel(ctx context.Context, w http.ResponseWriter, from http.Header, to far, idle, rest time.Duration) (why, err error) {
 	head := switching(from)
 	sender, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, err
 	}
 	early, _ := buffered.Peek(buffered.Reader.Buffered()) // as much as is there never fails
-	t := &tunnel{far: to, sender: sender}
+	t := &tunnel{far: to, sender: sender, rest: rest}
 	t.idle.Store(int64(idle))
 	t.touch()
 	watch := time.NewTimer(idle)
@@ -117,7 +114,7 @@ func (t *tunnel) move(to io.Writer, from io.Reader, end func() error) error {
 			t.cut()
 			return nil
 		default:
-			t.idle.Store(int64(tunnelRest))
+			t.idle.Store(int64(t.rest))
 			return nil
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Defaults of FollowConfig, and how long one look may take.
+// Defaults of FollowConfig.
 const (
 	followEvery = 250 * time.Millisecond
 	lookLimit   = 2 * time.Second
@@ -18,6 +18,7 @@ const (
 // FollowConfig says how revocations of other processes are heard of.
 type FollowConfig struct {
 	Every time.Duration // default 250 ms
+	Look  time.Duration // how long one look may take; default 2 s
 	Clock func() time.Time
 	Log   *slog.Logger
 
@@ -47,6 +48,9 @@ func (db *DB) Follow(ctx context.Context, c FollowConfig) (*Follower, error) {
 	if c.Every <= 0 {
 		c.Every = followEvery
 	}
+	if c.Look <= 0 {
+		c.Look = lookLimit
+	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -61,7 +65,7 @@ func (db *DB) Follow(ctx context.Context, c FollowConfig) (*Follower, error) {
 	}
 	now := c.Clock()
 	if !f.alone {
-		ctx, cancel := context.WithTimeout(ctx, lookLimit)
+		ctx, cancel := context.WithTimeout(ctx, c.Look)
 		defer cancel()
 		head, err := db.head(ctx)
 		if err != nil {
@@ -128,7 +132,7 @@ func (f *Follower) Fresh(now time.Time, grace time.Duration) bool {
 
 // look asks once and tells what is new.
 func (f *Follower) look(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	ctx, cancel := context.WithTimeout(ctx, f.c.Look)
 	defer cancel()
 	began := f.c.Clock() // what is committed later may be missing in the answer
 	feed := &f.db.feed

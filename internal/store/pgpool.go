@@ -17,6 +17,7 @@ const pgConnLife = 30 * time.Minute
 // a transaction on it, which is also how a dead one is noticed.
 type pgPool struct {
 	config *pgx.ConnConfig
+	limit  time.Duration // to connect
 	slots  chan struct{} // a place for each connection in use
 
 	mu     sync.Mutex
@@ -31,8 +32,8 @@ type pgConn struct {
 	until time.Time
 }
 
-func newPGPool(config *pgx.ConnConfig, size int) *pgPool {
-	return &pgPool{config: config, slots: make(chan struct{}, size)}
+func newPGPool(config *pgx.ConnConfig, size int, o PostgresOptions) *pgPool {
+	return &pgPool{config: config, limit: max(pgConnectLimit, o.Patience), slots: make(chan struct{}, size)}
 }
 
 // get waits for a place and returns a connection; kept says that it was used
@@ -77,7 +78,7 @@ func (p *pgPool) take() (*pgConn, error) {
 
 // connect makes a connection for a place that is taken.
 func (p *pgPool) connect(ctx context.Context) (*pgConn, error) {
-	own, cancel := context.WithTimeout(ctx, pgConnectLimit)
+	own, cancel := context.WithTimeout(ctx, p.limit)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(own, p.config)
 	if err != nil {

@@ -40,6 +40,9 @@ type PostgresOptions struct {
 	// LockWait is how long a write transaction waits for the writers of other
 	// processes; 5 s.
 	LockWait time.Duration
+	// Patience is the least of the bounds of connecting, of a statement, and of a
+	// transaction with which nobody goes on: 5 s, 10 s and 10 s when it is less.
+	Patience time.Duration
 }
 
 // OpenPostgres opens a database of a PostgreSQL server, and migrates it. url is
@@ -66,13 +69,14 @@ func openPostgres(ctx context.Context, url string, o PostgresOptions, files fs.F
 	if o.LockWait <= 0 {
 		o.LockWait = pgLockLimit
 	}
-	pgSettings(config, o.LockWait)
+	pgSettings(config, o)
 	reading := config.Copy()
 	reading.RuntimeParams["default_transaction_read_only"] = "on"
 	e := &pgEngine{
-		writer:   newPGPool(config, 1), // queueing for the turn here is fair and ends with the context
-		readers:  newPGPool(reading, o.Readers),
-		follower: newPGPool(reading, 1),
+		writer:    newPGPool(config, 1, o), // queueing for the turn here is fair and ends with the context
+		readers:   newPGPool(reading, o.Readers, o),
+		follower:  newPGPool(reading, 1, o),
+		statement: max(pgStatementLimit, o.Patience),
 	}
 	db := &DB{engine: e, dialect: dialect{
 		numbered: true,
@@ -97,7 +101,7 @@ func openPostgres(ctx context.Context, url string, o PostgresOptions, files fs.F
 
 // pgSettings are those of every connection. They stand above what the url, the
 // role or the server says.
-func pgSettings(config *pgx.ConnConfig, lock time.Duration) {
+func pgSettings(config *pgx.ConnConfig, o PostgresOptions) {
 	config.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement            // prepared once a connection; parameters never in the text
 	config.StatementCacheCapacity = 256                                      // more than there are statements
 	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary // of several hosts, the one that is no standby
@@ -107,9 +111,9 @@ func pgSettings(config *pgx.ConnConfig, lock time.Duration) {
 		p["application_name"] = "sallyport"
 	}
 	ms := func(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
-	p["statement_timeout"] = ms(pgStatementLimit)
-	p["lock_timeout"] = ms(lock)
-	p["idle_in_transaction_session_timeout"] = ms(pgIdleLimit)
+	p["statement_timeout"] = ms(max(pgStatementLimit, o.Patience))
+	p["lock_timeout"] = ms(o.LockWait)
+	p["idle_in_transaction_session_timeout"] = ms(max(pgIdleLimit, o.Patience))
 	p["client_encoding"] = "UTF8"
 	p["standard_conforming_strings"] = "on"
 	p["timezone"] = "UTC"
@@ -146,6 +150,7 @@ func (n *pgNumber) Scan(src any) (err error) {
 // pgEngine keeps the connections to one database.
 type pgEngine struct {
 	writer, readers, follower *pgPool
+	statement                 time.Duration // bound of one
 }
 
 func (e *pgEngine) close() error {
@@ -161,7 +166,7 @@ func (e *pgEngine) begin(ctx context.Context, m mode) (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &pgSession{conn: conn, kept: kept, view: m.reads(), lazy: m.reads(), once: m == forLook, limit: pgStatementLimit + pgAnswerSlack}
+	s := &pgSession{conn: conn, kept: kept, view: m.reads(), lazy: m.reads(), once: m == forLook, limit: e.statement + pgAnswerSlack}
 	switch m {
 	case forWrite:
 		err = s.start(ctx, beginWrite)

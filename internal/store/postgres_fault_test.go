@@ -17,6 +17,7 @@ import (
 
 func open(t *testing.T, url string, o store.PostgresOptions) *store.DB {
 	t.Helper()
+	o.Patience = time.Minute // a slow machine decides nothing
 	db, err := store.OpenPostgres(t.Context(), url, o)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +160,7 @@ func TestPostgresWaitingEndsWithTheContext(t *testing.T) {
 // context lets it; the writer and the follower wait for no view.
 func TestPostgresConnectionsAreBounded(t *testing.T) {
 	db := open(t, pgtest.Database(t), store.PostgresOptions{Readers: 2})
-	f, err := db.Follow(t.Context(), store.FollowConfig{})
+	f, err := db.Follow(t.Context(), store.FollowConfig{Look: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +272,7 @@ func TestPostgresServerGoesAndReturns(t *testing.T) {
 		defer mu.Unlock()
 		told = append(told, r.Number)
 	})
-	f, err := b.Follow(t.Context(), store.FollowConfig{Every: 5 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	f, err := b.Follow(t.Context(), store.FollowConfig{Every: 5 * time.Millisecond, Look: time.Minute, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

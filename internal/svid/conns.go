@@ -1,6 +1,7 @@
 package svid
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -17,6 +18,10 @@ type Conns struct {
 	// in by a Listener, when the handshake is done and the connection is among those
 	// that Each visits. It must be quick, and is asked for one connection at a time.
 	Admit func(Peer) error
+
+	// Patience, when set before there are connections, bounds a handshake. Zero:
+	// five seconds for one that others open, ten for one of Client.
+	Patience time.Duration
 
 	clock     func() time.Time
 	admitting sync.Mutex
@@ -58,7 +63,7 @@ func (c *Conns) Client(ctx context.Context, raw net.Conn, cfg *tls.Config) (*tls
 }
 
 func (b *conn) client(ctx context.Context, cfg *tls.Config) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(b.set.Patience, handshakeTimeout))
 	defer cancel()
 	t := tls.Client(b, b.watch(cfg))
 	if err := t.HandshakeContext(ctx); err != nil {

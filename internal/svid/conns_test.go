@@ -28,7 +28,7 @@ func openDoor(t *testing.T, s *Source, allow func(Peer) error, h http.Handler) *
 	d := &door{memory: newMemory(), conns: NewConns(nil), ended: make(chan struct{})}
 	cfg := ServerTLS(s, allow)
 	cfg.NextProtos = []string{"h2", "http/1.1"}
-	d.server = &http.Server{Handler: Retire(h), ConnContext: ConnContext, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	d.server = &http.Server{Handler: Retire(h), ConnContext: ConnContext, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() {
 		defer close(d.ended)
 		_ = d.server.Serve(d.conns.Listener(d.memory, cfg))

@@ -46,7 +46,7 @@ func openControl(t *testing.T, zone *authority, life time.Duration) *controlPart
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+JoinPath, c.join)
 	mux.HandleFunc("POST "+IdentityPath, c.renew)
-	c.server = &http.Server{Handler: mux, ConnContext: ConnContext, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	c.server = &http.Server{Handler: mux, ConnContext: ConnContext, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	conns := NewConns(nil)
 	go func() {
 		defer close(c.ended)

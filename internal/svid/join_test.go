@@ -223,7 +223,7 @@ func TestJoinRetries(t *testing.T) {
 			t.Errorf("%d attempts in five minutes, want 25 to 60", joins)
 		}
 		c.set(nil)
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.Wait(ctx); err != nil {
 			t.Error(err)

@@ -1,6 +1,7 @@
 package svid
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -84,7 +85,7 @@ func (l *listener) run() {
 // shake makes the handshake of a connection and hands it out.
 func (l *listener) shake(b *conn) {
 	t := tls.Server(b, b.watch(l.cfg))
-	ctx, cancel := context.WithTimeout(l.life, acceptTimeout)
+	ctx, cancel := context.WithTimeout(l.life, cmp.Or(l.conns.Patience, acceptTimeout))
 	err := t.HandshakeContext(ctx)
 	cancel()
 	if err == nil {

@@ -42,7 +42,8 @@ func TestSeenCertificateTakesNoPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	judged := make(chan struct{}, 16)
-	conns := NewConns(nil)
+	conns, clients := NewConns(nil), NewConns(nil)
+	conns.Patience, clients.Patience = 2*time.Minute, 2*time.Minute
 	admitted := make(chan ID, 16)
 	conns.Admit = func(p Peer) error { admitted <- p.ID; return nil }
 	l := conns.Listener(NewCrowd(inner, 16, 1), ServerTLS(server, func(Peer) error { judged <- struct{}{}; return nil }))
@@ -70,7 +71,7 @@ func TestSeenCertificateTakesNoPlace(t *testing.T) {
 		<-judged
 	}
 	conns.Each(func(p Peer) { t.Errorf("%s is there and has proved nothing", p.ID) })
-	c, err := NewConns(nil).Client(context.Background(), dial(), ClientTLS(orders, mustID(t, "catalog")))
+	c, err := clients.Client(context.Background(), dial(), ClientTLS(orders, mustID(t, "catalog")))
 	if err != nil {
 		t.Fatal(err)
 	}

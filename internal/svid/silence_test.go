@@ -21,7 +21,7 @@ import (
 func openPlain(t *testing.T, h http.HandlerFunc) WorkloadAPI {
 	t.Helper()
 	m := newMemory()
-	srv := &http.Server{Handler: h, Protocols: new(http.Protocols), ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	srv := &http.Server{Handler: h, Protocols: new(http.Protocols), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(m) }()
@@ -112,7 +112,7 @@ func TestStreamForms(t *testing.T) {
 			})
 			w.Log = newTextLog(&out)
 			s := NewSource(nil)
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := w.Run(ctx, s); err != nil {
 				t.Errorf("%s: Run = %v", c.name, err)

@@ -98,7 +98,7 @@ func start(t *testing.T, w WorkloadAPI) (*Source, func() error) {
 // until waits for a state of the source, however often it changes.
 func until(t *testing.T, s *Source, what string, holds func(*Identity, error) bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		changed := s.Changed()
 		i, err := s.Current()

@@ -28,14 +28,15 @@ type call struct {
 // callBody is the body of a request as http2 takes it.
 type callBody struct {
 	Body
-	fault atomic.Pointer[problem.Error] // the client's
-	over  sync.Once
+	fault  atomic.Pointer[problem.Error] // the client's
+	over   sync.Once
+	thrown atomic.Bool // out by this side: what Read meets from then on is no fault of the client
 }
 
 // Read reads on, and remembers whose fault it is that it cannot.
 func (b *callBody) Read(p []byte) (int, error) {
 	n, err := b.Body.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF && !b.thrown.Load() {
 		b.fault.CompareAndSwap(nil, bodyFault(context.Background(), err))
 	}
 	return n, err
@@ -45,6 +46,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 // its own, also after the exchange, when the body is nobody's any more: so there is
 // one retirement, and endCall does not come back before it is over.
 func (b *callBody) Close() error {
+	b.thrown.Store(true)
 	b.over.Do(b.Retire)
 	return nil
 }

@@ -300,6 +300,28 @@ func TestCallOfAFaultyClient(t *testing.T) {
 	}
 }
 
+// A connection that the service breaks under a request on its way is no fault of
+// the client, though its body is thrown out then.
+func TestCallIsBroken(t *testing.T) {
+	for _, headFirst := range []bool{false, true} {
+		s := upstreamtest.Listen(t, "tcp", upstreamtest.SpeakHTTP2(func(h *upstreamtest.HTTP2) {
+			id, ok := <-h.Opened
+			if ok && headFirst {
+				h.Fields(id, false, ":status", "200")
+			}
+			_ = h.Close()
+		}))
+		set := newTestSet(t, Config{}, s)
+		pr, pw := io.Pipe() // never says a word
+		got := send(set, someCall().with(&pipeBody{PipeReader: pr}, -1))
+		wantReason(t, map[bool]string{false: "before the head", true: "after the head"}[headFirst], got, problem.UpstreamProtocol)
+		if st := set.Status()[0]; st.Failures != 1 || st.Outstanding != 0 {
+			t.Errorf("head first %v: the instance stands at %+v, want the failure", headFirst, st)
+		}
+		_ = pw.Close()
+	}
+}
+
 // Nothing listens, or does not speak.
 func TestCallToNobody(t *testing.T) {
 	dead := newTestSet(t, Config{}, upstreamtest.Dead(t))

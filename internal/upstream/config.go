@@ -35,6 +35,7 @@ type Config struct {
 	HeadTime    time.Duration // 30 s from the sent request to the head of the answer
 	PieceTime   time.Duration // 30 s between two pieces of a body, either way
 	AnswerTime  time.Duration // 5 min for the whole answer; streams have no such bound
+	EarlyTime   time.Duration // 1 s to read an answer that came before the body had left
 	IdleTime    time.Duration // 30 s: below the 60 to 75 s after which services commonly close
 	IdleConns   int           // 256 idle connections per instance
 	Outstanding int           // 1024 requests under way per instance, an eighth of them of one client when more than half are
@@ -54,6 +55,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.HeadTime, 30*time.Second)
 	fill(&c.PieceTime, 30*time.Second)
 	fill(&c.AnswerTime, 5*time.Minute)
+	fill(&c.EarlyTime, time.Second)
 	fill(&c.IdleTime, 30*time.Second)
 	fill(&c.Health, 5*time.Second)
 	if c.IdleConns == 0 {

@@ -51,6 +51,13 @@ type h2pool struct {
 	dialing *h2dial   // guarded by mu; one at a time, for all who wait
 }
 
+// pingAfter is how long a connection with calls may be silent before the instance is
+// asked whether it is there. Servers of gRPC end a connection on which they are asked
+// more often than each five minutes while they say nothing themselves (gRPC proposal
+// A8): so a stream that is quiet would end with it. Whoever is gone without a word
+// is noticed by TCP, by a health check or by the stream's own bound on silence.
+const pingAfter = 6 * time.Minute
+
 type h2dial struct {
 	done chan struct{}
 	err  error // readable after done
@@ -63,7 +70,7 @@ func newH2Pool(in *instance, cfg *Config) *h2pool {
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream: callWindow,
 			MaxReadFrameSize:          16 << 10,
-			SendPingTimeout:           15 * time.Second,
+			SendPingTimeout:           pingAfter,
 			PingTimeout:               15 * time.Second,
 			WriteByteTimeout:          cfg.PieceTime,
 		},

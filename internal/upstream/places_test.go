@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/problem"
 	"sallyport.dev/internal/upstream/upstreamtest"
@@ -135,7 +136,7 @@ func TestSlowClientLeavesRoom(t *testing.T) {
 				select {
 				case err := <-started:
 					return err
-				default:
+				case <-time.After(time.Millisecond):
 				}
 			}
 			return nil

@@ -19,10 +19,6 @@ import (
 // slow client then holds no connection inside, and head and body leave in one write.
 const aheadLimit = 16 << 10
 
-// earlyAnswer is how long an answer may still be read after the service stopped
-// taking the body: it commonly says why, and closes (RFC 9112 section 9.6).
-const earlyAnswer = time.Second
-
 var errNoBody = errors.New("a length without a body")
 
 // readAhead reads a small body whole.
@@ -86,8 +82,8 @@ func (u *upload) run() {
 	case fromClient:
 		u.client.Store(bodyFault(context.Background(), err))
 		u.wire.close() // an unfinished message must not look finished
-	default:
-		_ = u.wire.Net.SetReadDeadline(time.Now().Add(min(earlyAnswer, u.cfg.HeadTime)))
+	default: // the service has stopped taking: it commonly says why, and closes (RFC 9112 section 9.6)
+		_ = u.wire.Net.SetReadDeadline(time.Now().Add(min(u.cfg.EarlyTime, u.cfg.HeadTime)))
 	}
 }
 

@@ -285,6 +285,7 @@ func TestProcessThatChanges(t *testing.T) {
 				if status.Code(refusal) != codes.Unavailable {
 					t.Fatalf("another stream: %v, want Unavailable", refusal)
 				}
+				time.Sleep(5 * time.Millisecond)
 			}
 		})
 	}

@@ -33,7 +33,7 @@ const (
 func (s *Server) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(kernelCredentials{}),
-		grpc.ConnectionTimeout(firstWords),
+		grpc.ConnectionTimeout(s.limits.FirstWords),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.ReadBufferSize(bufferSize),

@@ -48,6 +48,8 @@ type Limits struct {
 	Connections           int // 1024 in all; one uid has at most half of them
 	ConnectionsPerProcess int // 8
 	StreamsPerProcess     int // 16
+
+	FirstWords time.Duration // 5 s until a connection speaks HTTP/2
 }
 
 func (l Limits) withDefaults() Limits {
@@ -58,6 +60,9 @@ func (l Limits) withDefaults() Limits {
 		if *d.limit <= 0 {
 			*d.limit = d.value
 		}
+	}
+	if l.FirstWords <= 0 {
+		l.FirstWords = firstWords
 	}
 	return l
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -214,22 +215,29 @@ func TestNoEntryFits(t *testing.T) {
 }
 
 func TestRotation(t *testing.T) {
-	r := start(t, newAuthority(t, 2*time.Second), Limits{}, Entry{Service: "catalog"}, Entry{Service: "orders"})
-	api, dials := r.connect(t, nil)
-	stream := open(t, api)
-	seen, keys := map[string]bool{}, map[string]bool{}
-	for range 3 {
-		m := receive(t, stream, "catalog", "orders")
-		for i, s := range m.Svids {
-			seen[serial(t, m, i)], keys[string(s.X509SvidKey)] = true, true
-			if !time.Now().Before(leaf(t, s).NotAfter) {
-				t.Errorf("a certificate that has ended at %s", leaf(t, s).NotAfter)
+	living(t, 2*time.Second, func(life time.Duration) error {
+		r := start(t, newAuthority(t, life), Limits{}, Entry{Service: "catalog"}, Entry{Service: "orders"})
+		defer r.stop(t)
+		api, dials := r.connect(t, nil)
+		stream := open(t, api)
+		seen, keys := map[string]bool{}, map[string]bool{}
+		for range 3 {
+			m, err := tryReceive(t, stream, "catalog", "orders")
+			if err != nil {
+				return err
+			}
+			for i, s := range m.Svids {
+				seen[serial(t, m, i)], keys[string(s.X509SvidKey)] = true, true
+				if end := leaf(t, s).NotAfter; !time.Now().Before(end) {
+					return fmt.Errorf("a certificate that has ended at %s", end)
+				}
 			}
 		}
-	}
-	if len(seen) != 6 || len(keys) != 6 || *dials != 1 {
-		t.Errorf("%d serials, %d keys, %d connections in 3 messages of 2, want 6, 6, 1", len(seen), len(keys), *dials)
-	}
+		if len(seen) != 6 || len(keys) != 6 || *dials != 1 {
+			return fmt.Errorf("%d serials, %d keys, %d connections in 3 messages of 2, want 6, 6, 1", len(seen), len(keys), *dials)
+		}
+		return nil
+	})
 }
 
 func TestEntriesReachOpenStreams(t *testing.T) {
@@ -273,40 +281,60 @@ func TestRightWithdrawnWhileIssuing(t *testing.T) {
 }
 
 func TestIssuerDown(t *testing.T) {
-	ca := newAuthority(t, 2*time.Second)
-	ca.breakDown(errBroken)
-	r := start(t, ca, Limits{}, Entry{Service: "catalog"})
-	refused(t, r.fetch(t), codes.Unavailable) // while starting
-	wantText(t, r.log.String(), "identities not issued", errBroken.Error())
+	living(t, 2*time.Second, func(life time.Duration) error {
+		ca := newAuthority(t, life)
+		ca.breakDown(errBroken)
+		r := start(t, ca, Limits{}, Entry{Service: "catalog"})
+		defer r.stop(t)
+		refused(t, r.fetch(t), codes.Unavailable) // while starting
+		wantText(t, r.log.String(), "identities not issued", errBroken.Error())
 
-	ca.breakDown(nil)
-	stream := r.fetch(t)
-	receive(t, stream, "catalog")
-	ca.breakDown(errBroken)
-	refused(t, stream, codes.Unavailable) // not before the certificate has ended
-	if got := strings.Count(r.log.String(), errBroken.Error()); got < 3 {
-		t.Errorf("%d attempts are in the log, want one at the start and several to renew", got)
-	}
+		ca.breakDown(nil)
+		stream := r.fetch(t)
+		last, err := tryReceive(t, stream, "catalog")
+		if err != nil {
+			return err
+		}
+		ca.breakDown(errBroken)
+		if err := stream.RecvMsg(&workload.X509SVIDResponse{}); status.Code(err) != codes.Unavailable {
+			return fmt.Errorf("the stream: %v, want that it ends", err)
+		}
+		if left := time.Until(leaf(t, last.Svids[0]).NotAfter); left > 0 {
+			t.Errorf("the stream ended %s before the certificate", left)
+		}
+		if got := strings.Count(r.log.String(), errBroken.Error()); got < 3 {
+			return fmt.Errorf("%d attempts are in the log, want one at the start and several to renew", got)
+		}
 
-	ca.breakDown(nil)
-	roots := ca.Roots()
-	ca.setRoots()
-	refused(t, r.fetch(t), codes.Unavailable)
-	ca.setRoots(roots...)
-	receive(t, r.fetch(t), "catalog")
+		ca.breakDown(nil)
+		roots := ca.Roots()
+		ca.setRoots()
+		refused(t, r.fetch(t), codes.Unavailable)
+		ca.setRoots(roots...)
+		_, err = tryReceive(t, r.fetch(t), "catalog")
+		return err
+	})
 }
 
 func TestRenewalOutlivesAShortFailure(t *testing.T) {
-	ca := newAuthority(t, 3*time.Second)
-	r := start(t, ca, Limits{}, Entry{Service: "catalog"})
-	stream := r.fetch(t)
-	first := receive(t, stream, "catalog")
-	ca.breakDown(errBroken)
-	<-ca.refused // the first attempt
-	ca.breakDown(nil)
-	if second := receive(t, stream, "catalog"); serial(t, second, 0) == serial(t, first, 0) {
-		t.Error("the renewal brought the same certificate")
-	}
+	living(t, 3*time.Second, func(life time.Duration) error {
+		ca := newAuthority(t, life)
+		r := start(t, ca, Limits{}, Entry{Service: "catalog"})
+		defer r.stop(t)
+		stream := r.fetch(t)
+		first, err := tryReceive(t, stream, "catalog")
+		if err != nil {
+			return err
+		}
+		ca.breakDown(errBroken)
+		<-ca.refused // the first attempt
+		ca.breakDown(nil)
+		second, err := tryReceive(t, stream, "catalog")
+		if err == nil && serial(t, second, 0) == serial(t, first, 0) {
+			t.Error("the renewal brought the same certificate")
+		}
+		return err
+	})
 }
 
 func TestBounds(t *testing.T) {
@@ -343,8 +371,10 @@ func TestBounds(t *testing.T) {
 		}
 		_ = third.Close()
 	}
-	if after := openFiles(t); after > before+10 {
-		t.Errorf("%d open files before 20 refused connections, %d after", before, after)
+	for end := time.Now().Add(patience); openFiles(t) > before+10; time.Sleep(5 * time.Millisecond) { // it closes them in its own time
+		if time.Now().After(end) {
+			t.Fatalf("%d open files before 20 refused connections, %d after", before, openFiles(t))
+		}
 	}
 	for _, cancel := range streams {
 		cancel()
@@ -354,6 +384,7 @@ func TestBounds(t *testing.T) {
 		if waiting.Err() != nil || !strings.Contains(err.Error(), "too many streams") {
 			t.Fatal(err)
 		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

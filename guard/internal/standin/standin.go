@@ -6,6 +6,7 @@ package standin
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"sallyport.dev/internal/svid"
 )
@@ -14,6 +15,10 @@ import (
 type Parts struct {
 	Source  *svid.Source      // has an identity and is kept fresh by the test
 	Control http.RoundTripper // answers in the place of the zone's control part
+
+	// Patience is what a dial, a handshake, a header and a question to control may
+	// take at least: on the machine of a test more than they take in a zone.
+	Patience time.Duration
 }
 
 type key struct{}

@@ -5,9 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/kv"
 )
+
+// next is the next message; one that never comes ends the test.
+func next(t *testing.T, s *kv.Subscription) string {
+	t.Helper()
+	select {
+	case m := <-s.C:
+		return string(m)
+	case <-time.After(2 * time.Minute):
+		t.Fatal("no message came")
+		return ""
+	}
+}
 
 func publishes(t *testing.T, e Engine) {
 	var subs []*kv.Subscription
@@ -30,12 +43,12 @@ func publishes(t *testing.T, e Engine) {
 	must(t, e.Publish(t.Context(), "other", []byte("end")))
 	for n, s := range subs {
 		for i := range 10 {
-			if got, want := string(<-s.C), fmt.Sprint(i); got != want {
+			if got, want := next(t, s), fmt.Sprint(i); got != want {
 				t.Errorf("subscription %d, message %d = %q, want %q", n, i, got, want)
 			}
 		}
 	}
-	if got := string(<-other.C); got != "end" {
+	if got := next(t, other); got != "end" {
 		t.Errorf("first message of another channel = %q, want %q", got, "end")
 	}
 	for name, err := range map[string]error{
@@ -60,9 +73,9 @@ func dropsForTheSlow(t *testing.T, e Engine) {
 		must(t, e.Publish(t.Context(), "news", fmt.Append(nil, i)))
 	}
 	must(t, e.Publish(t.Context(), "mark", nil)) // what one publishes comes in order
-	<-mark.C
+	next(t, mark)
 	for i := range kv.MaxPending { // the oldest are kept
-		if got, want := string(<-slow.C), fmt.Sprint(i); got != want {
+		if got, want := next(t, slow), fmt.Sprint(i); got != want {
 			t.Errorf("message %d = %q, want %q", i, got, want)
 		}
 	}
@@ -70,7 +83,7 @@ func dropsForTheSlow(t *testing.T, e Engine) {
 		t.Errorf("dropped %d, want %d", n, more)
 	}
 	must(t, e.Publish(t.Context(), "news", []byte("room again")))
-	if got := string(<-slow.C); got != "room again" {
+	if got := next(t, slow); got != "room again" {
 		t.Errorf("after reading = %q, want %q", got, "room again")
 	}
 }
@@ -95,7 +108,7 @@ func subscriptionEnds(t *testing.T, e Engine) {
 	}
 	ended.Close()
 	must(t, e.Publish(t.Context(), "news", []byte("still here")))
-	if got := string(<-stays.C); got != "still here" {
+	if got := next(t, stays); got != "still here" {
 		t.Errorf("the one that stays = %q, want %q", got, "still here")
 	}
 	if _, err := e.Subscribe(ctx, "news"); !errors.Is(err, context.Canceled) {

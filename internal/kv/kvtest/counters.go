@@ -64,6 +64,29 @@ func takes(t *testing.T, e Engine) {
 	}
 }
 
+// lowered is a count that the map has lowered: as much is told to be waited for as
+// makes a place.
+func lowered(t *testing.T, e Engine) {
+	rate := zone.Rate{Count: 6, Window: time.Minute}
+	for i := range rate.Count {
+		if r := take(t, e, "a", rate, now.Add(time.Duration(i)*10*time.Second)); !r.Allowed {
+			t.Fatalf("control: take %d of 6 = %+v", i, r)
+		}
+	}
+	rate.Count = 2 // the last two of six count still: the last but one has to go
+	at := now.Add(50 * time.Second)
+	r := take(t, e, "a", rate, at)
+	if r.Allowed || r.Remaining != 0 || r.Reset < 50*time.Second || r.Reset > 50*time.Second+time.Minute/8 {
+		t.Fatalf("above the lowered count = %+v, want refused for 50 s to 57.5 s", r)
+	}
+	if early := take(t, e, "a", rate, at.Add(r.Reset-e.Grain)); early.Allowed {
+		t.Errorf("just before the reset = %+v, want refused", early)
+	}
+	if late := take(t, e, "a", rate, at.Add(r.Reset)); !late.Allowed {
+		t.Errorf("at the reset = %+v, want allowed", late)
+	}
+}
+
 // undoes takes back what counts newest, and nothing else.
 func undoes(t *testing.T, e Engine) {
 	rate := zone.Rate{Count: 2, Window: time.Minute}

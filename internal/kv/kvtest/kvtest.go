@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		{"take", takes},
 		{"take bounds", takesWithinBounds},
 		{"undo", undoes},
+		{"lowered", lowered},
 		{"take bunched", takesBunched},
 		{"take at once", takesAtOnce},
 		{"take another rate", takesAnotherRate},

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/internal/store"
 )
@@ -33,6 +34,11 @@ func Run(t *testing.T, tests ...func(*testing.T)) {
 // Wanted says whether t is run over PostgreSQL.
 func Wanted(t testing.TB) bool { return strings.HasPrefix(t.Name(), again+"/") }
 
+// patient are options under which a slow machine decides no test.
+func patient() store.PostgresOptions {
+	return store.PostgresOptions{LockWait: time.Minute, Patience: time.Minute}
+}
+
 // OpenAt opens the database of a test at a path: the file itself, or the
 // database that stands for it where t is run over PostgreSQL. The first who
 // opens it there makes it.
@@ -50,5 +56,5 @@ func OpenAt(t testing.TB, path string) (*store.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.OpenPostgres(t.Context(), string(url), store.PostgresOptions{})
+	return store.OpenPostgres(t.Context(), string(url), patient())
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"sallyport.dev/internal/store"
 )
@@ -107,13 +108,28 @@ func (s *Server) create(t testing.TB, how string) string {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		if err := s.Admin(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil && s.running() {
+		err := s.drop(ctx, name)
+		for inUse(err) && ctx.Err() == nil { // a backend that was stopped for long goes when it runs again
+			err = s.drop(ctx, name)
+		}
+		if err != nil && s.running() {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
 	return s.URL(name)
+}
+
+// drop waits five seconds for those who are connected.
+func (s *Server) drop(ctx context.Context, name string) error {
+	return s.Admin(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+}
+
+// inUse is object_in_use.
+func inUse(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "55006"
 }
 
 // name is the name of the next database. It tells processes apart that share a
@@ -135,12 +151,12 @@ func (s *Server) template() error {
 	if s.migrated {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := s.Admin(ctx, "CREATE DATABASE "+templateName+" OWNER "+role+" TEMPLATE template0"); err != nil {
 		return err
 	}
-	db, err := store.OpenPostgres(ctx, s.URL(templateName), store.PostgresOptions{})
+	db, err := store.OpenPostgres(ctx, s.URL(templateName), patient())
 	if err != nil {
 		return err
 	}

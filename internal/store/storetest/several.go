@@ -113,7 +113,7 @@ func (e *ear) numbers() (list []int64) {
 // until waits until enough was heard, or too long.
 func (e *ear) until(t *testing.T, n int) {
 	t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(2 * time.Minute)
 	for len(e.all()) < n {
 		select {
 		case <-e.news:
@@ -129,6 +129,7 @@ func follow(t *testing.T, db *store.DB, c store.FollowConfig) *store.Follower {
 	if c.Every == 0 {
 		c.Every = time.Hour
 	}
+	c.Look = time.Minute // nobody nudges again after a look that was given up
 	f, err := db.Follow(t.Context(), c)
 	must(t, err)
 	ctx, stop := context.WithCancel(t.Context())

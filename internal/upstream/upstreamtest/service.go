@@ -74,16 +74,20 @@ func Pipe(serve func(*Conn)) (*Service, Dial) {
 	}
 }
 
-// Dead is an instance to which nothing listens.
+// Dead is an instance to which nothing listens. Its port is that of the near end of a
+// connection: nobody else is given it meanwhile.
 func Dead(t testing.TB) *Service {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	_ = l.Close()
-	return &Service{Network: "tcp", Address: address}
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = c.Close(), l.Close() })
+	return &Service{Network: "tcp", Address: c.LocalAddr().String()}
 }
 
 // Upstream is the service as a map names it.

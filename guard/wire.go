@@ -20,6 +20,9 @@ import (
 const (
 	callIdle   = 30 * time.Second // that a connection to a callee is kept for the next call
 	callWindow = 128 << 10        // bytes of an answer of gRPC that nobody has read yet
+
+	pingGuard = 15 * time.Second // of silence on a connection with calls
+	pingPlain = 6 * time.Minute  // likewise: servers of gRPC end a connection on which they are asked more often than each 5 min (gRPC proposal A8)
 )
 
 // wire carries calls to one service.
@@ -60,7 +63,7 @@ func template(patience time.Duration, m manner) *http.Transport {
 		t.Protocols.SetUnencryptedHTTP2(true)
 		t.HTTP2 = &http.HTTP2Config{
 			MaxReceiveBufferPerStream: callWindow, MaxReadFrameSize: 16 << 10,
-			SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: writeStall,
+			SendPingTimeout: pingGuard, PingTimeout: 15 * time.Second, WriteByteTimeout: writeStall,
 		}
 	}
 	return t
@@ -69,6 +72,9 @@ func template(patience time.Duration, m manner) *http.Transport {
 // newPlainWire returns the wire to a service without an inner door, on this host.
 func newPlainWire(g *Guard, to *callee, m manner) *http.Transport {
 	t := template(g.cfg.CallTimeout, m)
+	if t.HTTP2 != nil {
+		t.HTTP2.SendPingTimeout = pingPlain
+	}
 	dialer := &net.Dialer{Timeout: max(dialTimeout, g.patience), Control: hereOnly}
 	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return to.dial(ctx, dialer) }
 	return t

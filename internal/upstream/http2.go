@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"sallyport.dev/internal/problem"
+	"sallyport.dev/zone"
 )
 
 const (
@@ -51,12 +52,23 @@ type h2pool struct {
 	dialing *h2dial   // guarded by mu; one at a time, for all who wait
 }
 
-// pingAfter is how long a connection with calls may be silent before the instance is
-// asked whether it is there. Servers of gRPC end a connection on which they are asked
-// more often than each five minutes while they say nothing themselves (gRPC proposal
-// A8): so a stream that is quiet would end with it. Whoever is gone without a word
-// is noticed by TCP, by a health check or by the stream's own bound on silence.
-const pingAfter = 6 * time.Minute
+// How long a connection with calls may be silent before the instance is asked whether
+// it is there.
+const (
+	pingDoor = 15 * time.Second // an inner door, which may be on a host that is gone without a word
+	// Servers of gRPC end a connection on which they are asked more often than each five
+	// minutes while they say nothing themselves (gRPC proposal A8), and a stream that is
+	// quiet with it. They are on this host, whose kernel tells when they are gone.
+	pingPlain = 6 * time.Minute
+)
+
+// pingAfter tells the two apart: who has an inner door is spoken to by TLS, nobody else is.
+func pingAfter(to zone.Upstream) time.Duration {
+	if to.Scheme == "https" {
+		return pingDoor
+	}
+	return pingPlain
+}
 
 type h2dial struct {
 	done chan struct{}
@@ -70,7 +82,7 @@ func newH2Pool(in *instance, cfg *Config) *h2pool {
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream: callWindow,
 			MaxReadFrameSize:          16 << 10,
-			SendPingTimeout:           pingAfter,
+			SendPingTimeout:           pingAfter(in.Upstream),
 			PingTimeout:               15 * time.Second,
 			WriteByteTimeout:          cfg.PieceTime,
 		},
